@@ -1,0 +1,3 @@
+//! The agent of a node, as modules; `main.rs` is its command line.
+
+pub mod inventory;

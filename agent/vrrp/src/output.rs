@@ -1,0 +1,229 @@
+//! What the election wants done and what it has to tell: data, in order, for the driver to carry out.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+pub use vipkeeper_wire::arp::GratuitousForm;
+use vipkeeper_wire::{Family, MacAddr};
+
+use crate::config::{Ifindex, VirtualAddress};
+use crate::input::{RouterId, Ticket};
+use crate::receive::Refusal;
+use crate::time::Time;
+
+/// One effect. The driver carries them out in the order they are polled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[must_use]
+pub enum Output {
+    /// Send an advertisement.
+    Send(Transmit),
+    /// Put addresses on an interface and answer with `Fact::Installed` or `Fact::InstallFailed`. Names the
+    /// whole set: what is there already is confirmed.
+    Install(Install),
+    /// Take addresses off an interface. Needs no answer.
+    Withdraw(Withdraw),
+    /// Tell the neighbours of an interface where an address is now.
+    Announce(Announcement),
+    /// Something a person or a metric wants to know. May be dropped when nobody reads; the snapshot has it all.
+    Report(Report),
+}
+
+/// An advertisement to send, IP header excluded: TTL 255, traffic class 0xC0, protocol 112.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transmit {
+    /// Whose.
+    pub router: RouterId,
+    /// Out of this interface.
+    pub interface: Ifindex,
+    /// From this address, which is the interface's.
+    pub source: IpAddr,
+    /// To a group or a peer.
+    pub destination: IpAddr,
+    /// The VRRP message.
+    pub payload: Arc<[u8]>,
+}
+
+/// An order to install.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Install {
+    /// Whose.
+    pub router: RouterId,
+    /// Under this number the outcome comes back.
+    pub ticket: Ticket,
+    /// Where.
+    pub interface: Ifindex,
+    /// What.
+    pub addresses: Arc<[VirtualAddress]>,
+    /// How long an address stays that nobody renews; `None` for ever.
+    pub lifetime: Option<Duration>,
+}
+
+/// An order to withdraw.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdraw {
+    /// Whose.
+    pub router: RouterId,
+    /// Cancels every `Install` of this router with a lower number that is still on its way.
+    pub ticket: Ticket,
+    /// Where.
+    pub interface: Ifindex,
+    /// What.
+    pub addresses: Arc<[VirtualAddress]>,
+}
+
+/// One gratuitous ARP (IPv4) or unsolicited neighbour advertisement (IPv6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// Out of this interface.
+    pub interface: Ifindex,
+    /// The Ethernet address that holds `address` now, and the frame's source.
+    pub mac: MacAddr,
+    /// The virtual address.
+    pub address: IpAddr,
+    /// Request or reply; IPv6 has one form and ignores this.
+    pub form: GratuitousForm,
+    /// The router flag of a neighbour advertisement.
+    pub forwards: bool,
+}
+
+/// The protocol's states (RFC 9568 §6.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum StateName {
+    /// Takes no part.
+    Initialize,
+    /// Listens to the Active.
+    Backup,
+    /// Holds the addresses.
+    Active,
+}
+
+impl StateName {
+    /// All of them, in the RFC's order.
+    pub const ALL: [Self; 3] = [Self::Initialize, Self::Backup, Self::Active];
+
+    /// The RFC's word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Initialize => "Initialize",
+            Self::Backup => "Backup",
+            Self::Active => "Active",
+        }
+    }
+}
+
+/// Why a router instance changed its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Reason {
+    /// It was configured, and its interface is usable.
+    Startup,
+    /// It owns the addresses: priority 255.
+    AddressOwner,
+    /// Nothing acceptable was heard for Active_Down_Interval.
+    NoResponse,
+    /// The Active left with priority 0.
+    Released,
+    /// It preempted an Active of lower priority.
+    Preempted,
+    /// An advertisement of higher priority arrived.
+    HigherPriority,
+    /// An advertisement of equal priority arrived from a higher address.
+    HigherAddress,
+    /// No interface matches its configuration.
+    InterfaceMissing,
+    /// Its interface is down or has no carrier.
+    InterfaceDown,
+    /// Its interface has no address to advertise from.
+    SourceMissing,
+    /// The kernel refused its addresses.
+    InstallFailed,
+    /// The process was not running for longer than Active_Down_Interval.
+    Stalled,
+    /// VRID, version, interface or transport changed.
+    Reconfigured,
+    /// It was taken out of the configuration.
+    Removed,
+    /// The agent is stopping.
+    Shutdown,
+}
+
+impl Reason {
+    /// A word for logs, metrics and status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Startup => "Startup",
+            Self::AddressOwner => "AddressOwner",
+            Self::NoResponse => "NoResponse",
+            Self::Released => "Released",
+            Self::Preempted => "Preempted",
+            Self::HigherPriority => "HigherPriority",
+            Self::HigherAddress => "HigherAddress",
+            Self::InterfaceMissing => "InterfaceMissing",
+            Self::InterfaceDown => "InterfaceDown",
+            Self::SourceMissing => "SourceMissing",
+            Self::InstallFailed => "InstallFailed",
+            Self::Stalled => "Stalled",
+            Self::Reconfigured => "Reconfigured",
+            Self::Removed => "Removed",
+            Self::Shutdown => "Shutdown",
+        }
+    }
+}
+
+/// What the election has to tell. Of fixed size, so that a ring can carry it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Report {
+    /// A router instance changed its state.
+    Transition {
+        /// When.
+        at: Time,
+        /// The VirtualRouter's name.
+        name: Arc<str>,
+        /// Its family.
+        family: Family,
+        /// From.
+        from: StateName,
+        /// To.
+        to: StateName,
+        /// Why.
+        reason: Reason,
+        /// Whose advertisement caused it, if one did.
+        source: Option<IpAddr>,
+    },
+    /// A frame was refused, or accepted with a remark. Rate-limited: the counters count each.
+    Refused {
+        /// When.
+        at: Time,
+        /// The interface it arrived on.
+        interface: Ifindex,
+        /// The router it concerned, if it got that far.
+        name: Option<Arc<str>>,
+        /// Its sender.
+        source: IpAddr,
+        /// Why.
+        reason: Refusal,
+    },
+    /// Addresses that could not be installed were skipped; the others are held.
+    AddressesRefused {
+        /// When.
+        at: Time,
+        /// The VirtualRouter's name.
+        name: Arc<str>,
+        /// Its family.
+        family: Family,
+        /// How many.
+        count: u16,
+        /// The first.
+        first: IpAddr,
+    },
+    /// The election was not run for longer than a router could bear; it listens before it acts.
+    Stalled {
+        /// When it noticed.
+        at: Time,
+        /// How long after the first missed deadline.
+        late: Duration,
+    },
+}

@@ -1,0 +1,95 @@
+//! The election as an observer sees it: a snapshot with states, what was heard last, and counters.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use vipkeeper_wire::{Family, Vrid};
+
+use crate::config::Ifindex;
+use crate::counters::{NodeCounters, RouterCounters};
+use crate::output::{Reason, StateName};
+use crate::time::Time;
+
+/// The whole election at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// When it was taken.
+    pub at: Time,
+    /// Every router instance, in the plan's order.
+    pub routers: Vec<RouterStatus>,
+    /// What is counted for the node as a whole.
+    pub counters: NodeCounters,
+    /// Valid advertisements for VRIDs that nobody configured here.
+    pub foreign: Vec<ForeignRouter>,
+}
+
+/// One router instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterStatus {
+    /// The VirtualRouter's name.
+    pub name: Arc<str>,
+    /// Its family.
+    pub family: Family,
+    /// Its VRID.
+    pub vrid: Vrid,
+    /// Where it runs.
+    pub interface: Option<Ifindex>,
+    /// Its state.
+    pub state: StateName,
+    /// Since when.
+    pub since: Time,
+    /// Why.
+    pub reason: Reason,
+    /// As configured.
+    pub priority: u8,
+    /// As advertised, with weights.
+    pub effective_priority: u8,
+    /// The virtual addresses, in order.
+    pub addresses: Vec<IpAddr>,
+    /// Those the kernel confirmed, while Active.
+    pub installed: usize,
+    /// Those it refused, while Active.
+    pub refused: Vec<IpAddr>,
+    /// Active_Adver_Interval: learnt in Backup, our own otherwise.
+    pub advertisement_interval: Duration,
+    /// Active_Down_Interval of that.
+    pub active_down_interval: Duration,
+    /// Skew_Time of that.
+    pub skew_time: Duration,
+    /// Transitions into any state since the router was configured.
+    pub transitions: u64,
+    /// The last acceptable advertisement.
+    pub last_advertisement: Option<LastAdvertisement>,
+    /// Its counters.
+    pub counters: RouterCounters,
+}
+
+/// The last acceptable advertisement of a virtual router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastAdvertisement {
+    /// Its sender.
+    pub from: IpAddr,
+    /// Its priority.
+    pub priority: u8,
+    /// When it arrived.
+    pub at: Time,
+}
+
+/// Somebody else's virtual router on one of our links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignRouter {
+    /// Where it was heard.
+    pub interface: Ifindex,
+    /// Its family.
+    pub family: Family,
+    /// Its VRID.
+    pub vrid: Vrid,
+    /// Its sender.
+    pub source: IpAddr,
+    /// A hash of its address list, equal for equal lists in any order.
+    pub addresses_hash: u64,
+    /// When it was heard last, to the second.
+    pub last_heard: Time,
+}
