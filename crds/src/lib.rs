@@ -1,1 +1,26 @@
-//! The API.
+//! The API of vipkeeper: the types of its objects with their defaults and bounds.
+//!
+//! Owns what an object looks like. Never decides whether an object makes sense: those rules are the compiler's.
+//! An unknown field is no error here, so that an older reader survives a newer object; who reads manifests
+//! reports it with its place.
+
+mod duration;
+mod node_config;
+mod router;
+
+pub use duration::{AddressLifetime, Duration, InvalidDuration};
+pub use node_config::{
+    AddressFamily, Authentication as NodeAuthentication, InterfaceChoice, NodeAddress,
+    NodeConfigSpec, NodePeer, Preemption as NodePreemption, ProtocolVersion, SecretKey,
+    Transport as NodeTransport,
+};
+pub use router::{
+    Authentication, AuthenticationType, Checksum, Election, Interface, InterfaceType, Nodes,
+    Password, Peer, Preemption, PreemptionMode, Priority, RouterAddress, SecretRef, Transport,
+    TransportMode, VirtualRouter, VirtualRouterSpec,
+};
+
+/// The API group of every object of ours.
+pub const GROUP: &str = "vipkeeper.io";
+/// Where a Secret lives if its reference names no namespace.
+pub const KEY_NAMESPACE: &str = "vipkeeper-keys";

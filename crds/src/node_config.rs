@@ -1,0 +1,207 @@
+//! NodeConfigSpec: one router on one node with everything resolved. The only thing an agent consumes.
+//!
+//! Made by the compiler alone, which has checked every rule: what cannot run cannot be written in these types,
+//! or is not written by the compiler. Holds references to Secrets, never what is in them.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::duration::{AddressLifetime, Duration};
+use crate::router::{Checksum, Election};
+
+/// What one node does for one virtual router.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeConfigSpec {
+    /// The node.
+    pub node_name: String,
+    /// The VirtualRouter's name; with `family` the identity of the instance.
+    pub router: String,
+    /// The family of every address here.
+    pub family: AddressFamily,
+    /// 1..=255.
+    pub virtual_router_id: u8,
+    /// The version of VRRP.
+    pub version: ProtocolVersion,
+    /// Valid for the version: 10 ms steps up to 40,950 ms, or whole seconds up to 255.
+    pub advertisement_interval: Duration,
+    /// 1..=254.
+    pub priority: u8,
+    /// 1 to 255 addresses in the order in which they are advertised.
+    pub addresses: Vec<NodeAddress>,
+    /// How this node finds its interface.
+    pub interface: InterfaceChoice,
+    /// How advertisements travel.
+    pub transport: Transport,
+    /// The source of advertisements; `None` for the interface's primary IPv4 or link-local IPv6 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
+    /// A password only with version 2.
+    pub authentication: Authentication,
+    /// Who takes over from a lower priority, and when.
+    pub preemption: Preemption,
+    /// As in the VirtualRouter; `downAdvertisements` is 1..=10.
+    pub election: Election,
+    /// Other than `Auto` only with version 3 over IPv4.
+    pub checksum: Checksum,
+    /// How long the kernel keeps an address that nobody renews.
+    pub address_lifetime: AddressLifetime,
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum AddressFamily {
+    /// IPv4.
+    #[serde(rename = "IPv4")]
+    V4,
+    /// IPv6.
+    #[serde(rename = "IPv6")]
+    V6,
+}
+
+impl AddressFamily {
+    /// The family of `address`.
+    #[must_use]
+    pub const fn of(address: &IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// The prefix length of a single address: 32 or 128.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        match self {
+            Self::V4 => 32,
+            Self::V6 => 128,
+        }
+    }
+}
+
+impl fmt::Display for AddressFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
+
+/// A version of VRRP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ProtocolVersion {
+    /// RFC 3768.
+    V2,
+    /// RFC 9568.
+    V3,
+}
+
+/// A virtual address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// 1..=32 or 1..=128.
+    pub prefix_length: u8,
+}
+
+/// How a node finds the interface of a router.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum InterfaceChoice {
+    /// By its name.
+    Name {
+        /// 1 to 15 bytes.
+        name: String,
+    },
+    /// By an address of its own in a subnet.
+    Subnet {
+        /// The subnet's first address.
+        network: IpAddr,
+        /// Its prefix length.
+        prefix_length: u8,
+    },
+    /// By the default route of the router's family.
+    DefaultRoute,
+    /// By the subnet that holds the router's first address that is not link-local.
+    FirstAddress,
+}
+
+/// How advertisements travel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all_fields = "camelCase")]
+pub enum Transport {
+    /// To a group of the link.
+    Multicast {
+        /// `None` for 224.0.0.18 or ff02::12.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<IpAddr>,
+        /// Peers that are also spoken to by unicast.
+        extra_peers: Vec<NodePeer>,
+    },
+    /// To each peer.
+    Unicast {
+        /// At least one.
+        peers: Vec<NodePeer>,
+    },
+}
+
+/// A unicast peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodePeer {
+    /// Its address.
+    pub address: IpAddr,
+    /// The lowest TTL or hop limit accepted from it; 0 for any.
+    pub min_ttl: u8,
+}
+
+/// How advertisements are authenticated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum Authentication {
+    /// They are not.
+    None,
+    /// By the simple text password of version 2.
+    Password {
+        /// Where it is.
+        secret: SecretKey,
+    },
+}
+
+/// A key of a Secret, in full.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKey {
+    /// The Secret's namespace.
+    pub namespace: String,
+    /// The Secret's name.
+    pub name: String,
+    /// The key in its data.
+    pub key: String,
+}
+
+impl fmt::Display for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}[{}]", self.namespace, self.name, self.key)
+    }
+}
+
+/// Who takes over from a lower priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all_fields = "camelCase")]
+pub enum Preemption {
+    /// At once.
+    Always,
+    /// Not at all.
+    Never,
+    /// After a delay.
+    Delayed {
+        /// Not zero.
+        delay: Duration,
+    },
+}

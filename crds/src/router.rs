@@ -1,0 +1,361 @@
+//! VirtualRouter: virtual addresses that move together between nodes by VRRP.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::duration::{AddressLifetime, Duration};
+
+/// Virtual addresses of one address family that one node holds at a time. The nodes elect the holder among
+/// themselves by VRRP (RFC 9568); the API server is not asked.
+#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "vipkeeper.io",
+    version = "v1alpha1",
+    kind = "VirtualRouter",
+    plural = "virtualrouters",
+    shortname = "vkr",
+    category = "vip",
+    derive = "PartialEq"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct VirtualRouterSpec {
+    /// The virtual addresses, 1 to 255, all of one family, in the order in which they are advertised.
+    #[schemars(
+        length(min = 1, max = 255),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["address"])
+    )]
+    pub addresses: Vec<RouterAddress>,
+    /// The interface on which the addresses live and the election runs. Default: the interface whose subnet
+    /// holds the first address that is not link-local.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<Interface>,
+    /// The VRID, 1 to 255: unique on the link for each address family, equal on all nodes. Required where
+    /// nobody allocates it, that is in manifests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 255))]
+    pub virtual_router_id: Option<i64>,
+    /// The version of VRRP: 3, or 2 for peers that know nothing newer (IPv4 and whole seconds only).
+    /// Default: 3.
+    #[serde(default = "default_version")]
+    #[schemars(range(min = 2, max = 3))]
+    pub version: i64,
+    /// The time between two advertisements of the holder: `10ms` to `40s950ms` in steps of 10ms with version 3,
+    /// `1s` to `4m15s` in whole seconds with version 2. A dead holder is replaced within about three of them.
+    /// Default: `250ms` with version 3, `1s` with version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advertisement_interval: Option<Duration>,
+    /// Which nodes take part, and how much each is preferred.
+    #[serde(default)]
+    pub nodes: Nodes,
+    /// Whether a node takes the addresses from a holder of lower priority. Default: `mode: Always`.
+    #[serde(default)]
+    pub preemption: Preemption,
+    /// How the election treats what it hears, and does not hear.
+    #[serde(default)]
+    pub election: Election,
+    /// How advertisements reach the other nodes. Default: `mode: Multicast`.
+    #[serde(default)]
+    pub transport: Transport,
+    /// How advertisements are authenticated. Default: `type: None`.
+    #[serde(default)]
+    pub authentication: Authentication,
+    /// Which checksum version 3 has over IPv4: that of RFC 9568, that of RFC 5798 (with a pseudo-header, as
+    /// keepalived sends), or `Auto`, which accepts both and learns what the peers send. Default: `Auto`.
+    #[serde(default)]
+    pub checksum: Checksum,
+    /// How long the kernel keeps a virtual address when the agent no longer renews it, `10s` to `1h`, or
+    /// `Forever`. Default: `30s`.
+    #[serde(default)]
+    pub address_lifetime: AddressLifetime,
+}
+
+fn default_version() -> i64 {
+    3
+}
+
+/// A virtual address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RouterAddress {
+    /// The address in its canonical form: `192.0.2.100`, `2001:db8::1`.
+    #[schemars(length(min = 2, max = 45))]
+    pub address: String,
+    /// The prefix length on the interface, 1 to 32 or 1 to 128. Default: 32 for IPv4, 128 for IPv6: the address
+    /// alone, and no route to its subnet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 128))]
+    pub prefix_length: Option<i64>,
+}
+
+/// How a node finds the interface. Exactly the member that `type` asks for is set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Interface {
+    /// `Name`: by `name`. `Subnet`: an interface with an address in `subnet`. `DefaultRoute`: the interface of the
+    /// default route of the router's family.
+    #[serde(rename = "type")]
+    pub kind: InterfaceType,
+    /// With `type: Name`: the interface's name on every node, 1 to 15 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 15))]
+    pub name: Option<String>,
+    /// With `type: Subnet`: a subnet such as `192.0.2.0/24`, host bits zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 4, max = 49))]
+    pub subnet: Option<String>,
+}
+
+/// The ways to find an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum InterfaceType {
+    /// By name.
+    Name,
+    /// By an address in a subnet.
+    Subnet,
+    /// By the default route.
+    DefaultRoute,
+}
+
+/// The candidates.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Nodes {
+    /// The priority of each candidate, at most 32. A node that is not listed takes no part. Required where
+    /// nobody allocates priorities, that is in manifests.
+    #[serde(default)]
+    #[schemars(
+        length(max = 32),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["node"])
+    )]
+    pub priorities: Vec<Priority>,
+}
+
+/// The priority of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Priority {
+    /// The node's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub node: String,
+    /// 1 to 254; the highest that is alive holds the addresses.
+    #[schemars(range(min = 1, max = 254))]
+    pub priority: i64,
+}
+
+/// Who takes over from a holder of lower priority.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Preemption {
+    /// `Always`: a node of higher priority takes the addresses as soon as it is up. `Never`: it waits until the
+    /// holder leaves. `Delayed`: it takes them `delay` after it first heard the lower priority. Default: `Always`.
+    #[serde(default)]
+    pub mode: PreemptionMode,
+    /// With `mode: Delayed`, and only then: how long to wait, `1ms` to `1h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Duration>,
+}
+
+/// The modes of preemption.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PreemptionMode {
+    /// At once.
+    #[default]
+    Always,
+    /// Not at all.
+    Never,
+    /// After a delay.
+    Delayed,
+}
+
+/// How the election treats what it hears, and does not hear.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Election {
+    /// How many advertisements may be missed before another node takes over, 1 to 10. Must be equal on all nodes.
+    /// Default: 3, as RFC 9568 has it.
+    #[serde(default = "default_down_advertisements")]
+    #[schemars(range(min = 1, max = 10))]
+    pub down_advertisements: i64,
+    /// Refuse, rather than report, what errata of the RFC forbid and deployed routers send: another address
+    /// list or version 3 interval than ours, an IPv6 list that does not begin with a link-local address.
+    /// Default: false.
+    #[serde(default)]
+    pub strict: bool,
+}
+
+fn default_down_advertisements() -> i64 {
+    3
+}
+
+impl Default for Election {
+    fn default() -> Self {
+        Self {
+            down_advertisements: default_down_advertisements(),
+            strict: false,
+        }
+    }
+}
+
+/// How advertisements reach the other nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Transport {
+    /// `Multicast`: to a group of the link. `Unicast`: to the internal address of each other candidate's Node and
+    /// to `extraPeers`. Default: `Multicast`.
+    #[serde(default)]
+    pub mode: TransportMode,
+    /// More peers, at most 32, that get unicast advertisements and may send them; routers that are no candidates,
+    /// or candidates without a Node. An address of the node itself is passed over. Default: none.
+    #[serde(default)]
+    #[schemars(
+        length(max = 32),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["address"])
+    )]
+    pub extra_peers: Vec<Peer>,
+    /// The source address of advertisements. Default: with `Multicast` the primary IPv4 or the link-local IPv6
+    /// address of the interface, with `Unicast` the internal address of the own Node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 45))]
+    pub source: Option<String>,
+    /// With `mode: Multicast`: the group, of link-local scope (224.0.0.0/24, ff02::/16), equal on all nodes.
+    /// Default: `224.0.0.18` or `ff02::12`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 45))]
+    pub group: Option<String>,
+}
+
+/// The ways to send advertisements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TransportMode {
+    /// To a group.
+    #[default]
+    Multicast,
+    /// To each peer.
+    Unicast,
+}
+
+/// A peer that is reached by unicast.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Peer {
+    /// Its address, of the router's family, in canonical form.
+    #[schemars(length(min = 2, max = 45))]
+    pub address: String,
+    /// The lowest TTL or hop limit that is accepted from it, 0 to 255: 255 for a peer on the link that sends
+    /// 255. Default: 0, any.
+    #[serde(default, rename = "minTTL")]
+    #[schemars(range(min = 0, max = 255))]
+    pub min_ttl: i64,
+}
+
+/// How advertisements are authenticated. Exactly the member that `type` asks for is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Authentication {
+    /// `None`, or `Password`: the simple text password of version 2, which keeps mistakes apart and stops nobody.
+    #[serde(rename = "type")]
+    pub kind: AuthenticationType,
+    /// With `type: Password`: where the password is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Password>,
+}
+
+/// The ways to authenticate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AuthenticationType {
+    /// Nothing.
+    #[default]
+    None,
+    /// The simple text password of version 2.
+    Password,
+}
+
+/// A password of version 2: 1 to 8 bytes, readable by everybody on the link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Password {
+    /// The Secret that holds it.
+    pub secret_ref: SecretRef,
+}
+
+/// A key of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretRef {
+    /// The Secret's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The Secret's namespace. Default: `vipkeeper-keys`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+    /// The key in the Secret's `data`.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// The checksums of version 3 over IPv4.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Checksum {
+    /// Whatever the peers have.
+    #[default]
+    Auto,
+    /// Over the message alone.
+    #[serde(rename = "RFC9568")]
+    Rfc9568,
+    /// Over a pseudo-header and the message.
+    #[serde(rename = "RFC5798")]
+    Rfc5798,
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::{CustomResourceExt, Resource};
+
+    use super::*;
+
+    #[test]
+    fn the_shortest_router_has_the_documented_defaults() {
+        let spec: VirtualRouterSpec =
+            serde_json::from_value(serde_json::json!({"addresses": [{"address": "192.0.2.1"}]}))
+                .unwrap();
+        assert_eq!(spec.version, 3);
+        assert_eq!(spec.election.down_advertisements, 3);
+        assert_eq!(spec.preemption.mode, PreemptionMode::Always);
+        assert_eq!(spec.transport.mode, TransportMode::Multicast);
+        assert_eq!(spec.address_lifetime.to_string(), "30s");
+        assert_eq!(spec.checksum, Checksum::Auto);
+    }
+
+    #[test]
+    fn every_field_of_the_schema_is_described() {
+        let crd = serde_json::to_value(VirtualRouter::crd()).unwrap();
+        let spec = crd
+            .pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec")
+            .unwrap();
+        assert_described("spec", spec);
+        assert_eq!(crd["spec"]["scope"], "Cluster");
+        assert_eq!(crd["spec"]["names"]["shortNames"][0], "vkr");
+        assert_eq!(crd["spec"]["names"]["categories"][0], "vip");
+        assert_eq!(VirtualRouter::group(&()), crate::GROUP);
+    }
+
+    fn assert_described(path: &str, schema: &serde_json::Value) {
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            let text = field["description"].as_str().unwrap_or_default();
+            assert!(text.len() > 10, "{path} is not described: {field}");
+            assert_described(&path, field);
+            assert_described(&path, &field["items"]);
+        }
+    }
+
+    #[test]
+    fn the_schema_is_structural() {
+        let crd = serde_json::to_string(&VirtualRouter::crd()).unwrap();
+        for forbidden in ["$ref", "\"additionalProperties\":false", "\"definitions\""] {
+            assert!(!crd.contains(forbidden), "{forbidden} in {crd}");
+        }
+    }
+}
