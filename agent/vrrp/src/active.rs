@@ -1,0 +1,204 @@
+//! What an Active does: it advertises on the shared tick, holds its addresses and announces them
+//! (RFC 9568 §6.4.3).
+
+use std::net::IpAddr;
+
+use crate::announce::Schedule;
+use crate::config::{Ifindex, RouterConfig, VirtualAddress};
+use crate::effects::Effects;
+use crate::input::{InterfaceState, RouterId, Ticket};
+use crate::output::{Announcement, Install, Output};
+use crate::phase::Choir;
+use crate::time::Time;
+use crate::timers;
+
+/// The Active's timers and addresses.
+#[derive(Debug)]
+pub(crate) struct Active {
+    choir: Choir,
+    /// The Adver_Timer.
+    advertise_at: Time,
+    /// Nobody is answered before this.
+    reassert_after: Time,
+    holding: Holding,
+    announcing: Option<Schedule>,
+}
+
+/// What became of the addresses.
+#[derive(Debug)]
+enum Holding {
+    /// Not ordered yet.
+    Nothing,
+    /// Ordered under this number.
+    Ordered(Ticket),
+    /// Confirmed, but for these.
+    Held { refused: Vec<IpAddr> },
+}
+
+impl Active {
+    /// Falls in with the routers that advertise together on `interface`.
+    pub(crate) fn join(
+        fx: &mut Effects,
+        now: Time,
+        config: &RouterConfig,
+        interface: Ifindex,
+    ) -> Self {
+        let interval = config.protocol.interval();
+        let choir = Choir {
+            interface,
+            family: config.family,
+            interval,
+        };
+        fx.phases.join(choir, now);
+        Self {
+            choir,
+            advertise_at: fx.phases.next_tick(&choir, now),
+            reassert_after: now,
+            holding: Holding::Nothing,
+            announcing: None,
+        }
+    }
+
+    /// Leaves them.
+    pub(crate) fn part(&self, fx: &mut Effects) {
+        fx.phases.leave(&self.choir);
+    }
+
+    /// Orders the router's addresses; what is there already is confirmed.
+    pub(crate) fn install(
+        &mut self,
+        fx: &mut Effects,
+        router: RouterId,
+        config: &RouterConfig,
+        interface: Ifindex,
+    ) {
+        let ticket = fx.next_ticket();
+        self.holding = Holding::Ordered(ticket);
+        self.announcing = None;
+        fx.push(Output::Install(Install {
+            router,
+            ticket,
+            interface,
+            addresses: config.addresses.clone(),
+            lifetime: config.address_lifetime,
+        }));
+    }
+
+    /// Whether `ticket` is the order it waits for; answers to older orders mean nothing.
+    pub(crate) fn is_waiting_for(&self, ticket: Ticket) -> bool {
+        match self.holding {
+            Holding::Ordered(ordered) => ordered == ticket,
+            Holding::Nothing | Holding::Held { .. } => false,
+        }
+    }
+
+    /// The kernel confirmed the order.
+    pub(crate) fn confirm(&mut self, now: Time, refused: Vec<IpAddr>) {
+        self.holding = Holding::Held { refused };
+        self.announcing = Some(Schedule::start(now));
+    }
+
+    /// How many of `total` addresses are held, and which are not.
+    pub(crate) fn holding(&self, total: usize) -> (usize, &[IpAddr]) {
+        match &self.holding {
+            Holding::Nothing | Holding::Ordered(_) => (0, &[]),
+            Holding::Held { refused } => (total.saturating_sub(refused.len()), refused),
+        }
+    }
+
+    /// Whether an advertisement is due; the next one is on the grid, so that lateness does not add up.
+    pub(crate) fn tick(&mut self, fx: &Effects, now: Time) -> bool {
+        if self.advertise_at > now {
+            return false;
+        }
+        self.advertise_at = fx.phases.next_tick(&self.choir, now);
+        true
+    }
+
+    /// When the next advertisement is due.
+    pub(crate) fn advertise_at(&self) -> Time {
+        self.advertise_at
+    }
+
+    pub(crate) fn change_interval(
+        &mut self,
+        fx: &mut Effects,
+        now: Time,
+        config: &RouterConfig,
+        interface: Ifindex,
+    ) {
+        self.part(fx);
+        let interval = config.protocol.interval();
+        self.choir = Choir {
+            interface,
+            family: config.family,
+            interval,
+        };
+        fx.phases.join(self.choir, now);
+        self.advertise_at = self.advertise_at.min(fx.phases.next_tick(&self.choir, now));
+    }
+
+    /// Whether somebody may be answered now; if so, the next one waits.
+    pub(crate) fn may_reassert(&mut self, now: Time) -> bool {
+        let may = self.reassert_after <= now;
+        if may {
+            self.reassert_after = now + timers::REASSERTION_PAUSE;
+        }
+        may
+    }
+
+    /// Begins the announcements anew, unless they are under way.
+    pub(crate) fn announce_again(&mut self, now: Time) {
+        match self.holding {
+            Holding::Held { .. } => {
+                self.announcing.get_or_insert(Schedule::start(now));
+            }
+            Holding::Nothing | Holding::Ordered(_) => {}
+        }
+    }
+
+    /// Sends what is due and allowed; says how many.
+    pub(crate) fn announce(
+        &mut self,
+        fx: &mut Effects,
+        now: Time,
+        interface: Ifindex,
+        link: &InterfaceState,
+        addresses: &[VirtualAddress],
+    ) -> u64 {
+        let Holding::Held { refused } = &self.holding else {
+            return 0;
+        };
+        let mut sent = 0;
+        while let Some(schedule) = &mut self.announcing
+            && let Some((index, form)) = schedule.current(now)
+        {
+            let address = addresses.get(index).map(|a| a.address);
+            if let (Some(address), Some(mac)) = (address, link.mac)
+                && !refused.contains(&address)
+            {
+                let forwards = link.forwards_ipv6;
+                let frame = Announcement {
+                    interface,
+                    mac,
+                    address,
+                    form,
+                    forwards,
+                };
+                if let Err(at) = fx.announce(frame, now) {
+                    schedule.wait_until(at);
+                    return sent;
+                }
+                sent += 1;
+            }
+            self.announcing = schedule.advance(addresses.len(), now);
+        }
+        sent
+    }
+
+    /// The Adver_Timer or the next announcement, whichever is first.
+    pub(crate) fn deadline(&self) -> Time {
+        let announce_at = self.announcing.as_ref().map(Schedule::due);
+        announce_at.map_or(self.advertise_at, |at| at.min(self.advertise_at))
+    }
+}

@@ -1,0 +1,52 @@
+//! What the routers of a node share while they act: the queue of outputs, advertisement phases, announcement
+//! budgets and ticket numbers.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::announce::Bucket;
+use crate::config::{AnnouncementBudget, Ifindex};
+use crate::input::Ticket;
+use crate::output::{Announcement, Output, Report};
+use crate::phase::Phases;
+use crate::time::Time;
+
+/// Shared by all routers; outputs leave in the order they were made.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    outputs: VecDeque<Output>,
+    pub(crate) phases: Phases,
+    pub(crate) budget: AnnouncementBudget,
+    buckets: BTreeMap<Ifindex, Bucket>,
+    last_ticket: Ticket,
+}
+
+impl Effects {
+    pub(crate) fn push(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(crate) fn report(&mut self, report: Report) {
+        self.push(Output::Report(report));
+    }
+
+    pub(crate) fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// A ticket that no order had before.
+    pub(crate) fn next_ticket(&mut self) -> Ticket {
+        self.last_ticket.0 += 1;
+        self.last_ticket
+    }
+
+    /// Sends `announcement` if its interface's budget allows.
+    ///
+    /// # Errors
+    /// When it does not: the moment at which it will.
+    pub(crate) fn announce(&mut self, announcement: Announcement, now: Time) -> Result<(), Time> {
+        let bucket = self.buckets.entry(announcement.interface).or_default();
+        bucket.take(&self.budget, now)?;
+        self.push(Output::Announce(announcement));
+        Ok(())
+    }
+}

@@ -1,0 +1,484 @@
+//! The election of all router instances of a node: the contract, demultiplexing and deadlines.
+//!
+//! Owns the routers and what they share. Decides nothing about one router: `router` does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vipkeeper_wire::ip::Datagram;
+use vipkeeper_wire::{Family, MacAddr, Vrid};
+
+use crate::config::{Ifindex, Plan, RouterConfig};
+use crate::counters::NodeCounters;
+use crate::deadlines::Deadlines;
+use crate::effects::Effects;
+use crate::foreign::{ForeignRouters, Stranger};
+use crate::input::{Command, Fact, InterfaceState, Received, RouterId};
+use crate::output::{Output, Reason, Report};
+use crate::receive::{self, Refusal, Remarks};
+use crate::router::{Event, Router};
+use crate::status::Snapshot;
+use crate::time::Time;
+
+/// No router can be called stalled within the shortest interval.
+const SHORTEST_STALL: Duration = Duration::from_millis(10);
+
+/// The VRRP election of all virtual routers of a node, without sockets, clock or threads.
+///
+/// # Contract
+///
+/// *Inputs* are the `handle_*` methods. Each takes `now`, nanoseconds of CLOCK_BOOTTIME, which must not go
+/// back (if it does, the latest `now` seen counts). *Outputs* are effects as data, in [`Output`]: after a
+/// batch of inputs call [`poll_output`](Self::poll_output) until it returns `None` and carry them out in that
+/// order. [`next_timeout`](Self::next_timeout) says when to come back if nothing else happens.
+///
+/// One wake-up of the driver is, with one and the same `now`:
+///
+/// 1. every fact and command that is waiting,
+/// 2. every frame that is waiting, with its arrival time,
+/// 3. `handle_timeout(now)`,
+/// 4. all outputs.
+///
+/// Frames come before timers: after a pause the queue holds the advertisements of whoever took over, and a
+/// timer that fired first would not know of them. What the pause may have swallowed altogether, the election
+/// notices by itself: a router that slept through more than it can bear listens before it acts.
+///
+/// An [`Output::Install`] is answered by exactly one [`Fact::Installed`] or [`Fact::InstallFailed`] with its
+/// ticket; nothing is announced before that. Answers to orders that are no longer of interest may come, too.
+///
+/// Calling `handle_timeout` when nothing is due does no harm. No input panics, and none is refused: what is
+/// wrong with a frame is counted and reported.
+///
+/// Promotions pass one gate, a function that grants: later evidence that another node is Active may delay
+/// them there.
+#[derive(Debug, Default)]
+pub struct Election {
+    /// By slot; slots are used again, router ids are not.
+    routers: Vec<Option<Router>>,
+    /// The slots in the plan's order.
+    order: Vec<usize>,
+    by_key: BTreeMap<(Ifindex, Family, Vrid), usize>,
+    by_id: BTreeMap<RouterId, usize>,
+    deadlines: Deadlines,
+    links: BTreeMap<Ifindex, InterfaceState>,
+    weights: BTreeMap<(Arc<str>, Family), i16>,
+    fx: Effects,
+    counters: NodeCounters,
+    remarks: Remarks,
+    foreign: ForeignRouters,
+    last_id: u32,
+    /// The latest `now`.
+    observed: Time,
+}
+
+impl Election {
+    /// An election without routers.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Carries out a command.
+    pub fn handle_command(&mut self, now: Time, command: Command) {
+        let now = self.observe(now);
+        match command {
+            Command::Apply(plan) => self.apply(now, &plan),
+            Command::Shutdown => {
+                self.for_each_router(|router, fx| {
+                    router.stop();
+                    router.start_if_able(fx, now);
+                });
+            }
+        }
+    }
+
+    /// Takes note of a fact.
+    pub fn handle_fact(&mut self, now: Time, fact: Fact) {
+        let now = self.observe(now);
+        match fact {
+            Fact::Interface { interface, state } => self.set_link(now, interface, Some(state)),
+            Fact::InterfaceGone { interface } => self.set_link(now, interface, None),
+            Fact::Installed {
+                router,
+                ticket,
+                refused,
+            } => {
+                self.handle_by_id(now, router, Event::Installed { ticket, refused });
+            }
+            Fact::InstallFailed { router, ticket } => {
+                self.handle_by_id(now, router, Event::InstallFailed { ticket });
+            }
+            Fact::Weight {
+                name,
+                family,
+                weight,
+            } => {
+                self.weights.insert((name, family), weight);
+                self.take_weights();
+            }
+        }
+    }
+
+    /// Hears a whole IP datagram as a packet socket delivers it.
+    pub fn handle_datagram(
+        &mut self,
+        now: Time,
+        interface: Ifindex,
+        arrival: Time,
+        source_mac: Option<MacAddr>,
+        bytes: &[u8],
+    ) {
+        let Ok(datagram) = Datagram::parse(bytes) else {
+            self.observe(now);
+            self.counters.malformed += 1;
+            return;
+        };
+        let frame = Received {
+            interface,
+            arrival,
+            source_mac,
+            source: datagram.source,
+            destination: datagram.destination,
+            protocol: datagram.protocol,
+            ttl: datagram.ttl,
+            ip_header: datagram.header,
+            payload: datagram.payload,
+        };
+        self.handle_frame(now, &frame);
+    }
+
+    /// Hears a frame.
+    pub fn handle_frame(&mut self, now: Time, frame: &Received<'_>) {
+        let now = self.observe(now);
+        let frame = Received {
+            arrival: frame.arrival.min(now),
+            ..*frame
+        };
+        let mut slot = None;
+        if let Err(reason) = self.receive(now, &frame, &mut slot) {
+            self.refuse(now, &frame, slot, reason);
+        }
+        if let Some(slot) = slot {
+            self.rearm(slot);
+        }
+    }
+
+    /// Fires every deadline that has come.
+    pub fn handle_timeout(&mut self, now: Time) {
+        let now = self.observe(now);
+        while let Some((at, slot)) = self.deadlines.first()
+            && at <= now
+        {
+            self.handle_in_slot(now, slot, Event::Timeout);
+        }
+    }
+
+    /// The next effect to carry out.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.fx.poll()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do, if nothing happens before.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Time> {
+        self.deadlines.first().map(|(at, _)| at)
+    }
+
+    /// The whole election as it is now.
+    #[must_use]
+    pub fn snapshot(&self, now: Time) -> Snapshot {
+        Snapshot {
+            at: now.max(self.observed),
+            routers: self
+                .order
+                .iter()
+                .filter_map(|&s| self.router(s))
+                .map(Router::status)
+                .collect(),
+            counters: self.counters,
+            foreign: self.foreign.rows().to_vec(),
+        }
+    }
+
+    /// Notes the time; finds out, once for each `now`, whether it has jumped over deadlines.
+    fn observe(&mut self, now: Time) -> Time {
+        if now <= self.observed {
+            return self.observed;
+        }
+        self.observed = now;
+        if let Some((first, _)) = self.deadlines.first()
+            && now.since(first) > SHORTEST_STALL
+        {
+            self.notice_stall(now, now.since(first));
+        }
+        now
+    }
+
+    fn notice_stall(&mut self, now: Time, late: Duration) {
+        let mut stalled = false;
+        self.for_each_router(|router, fx| {
+            if router.is_stalled(now) {
+                router.handle(fx, now, Event::Stalled);
+                stalled = true;
+            }
+        });
+        if stalled {
+            self.fx.report(Report::Stalled { at: now, late });
+        }
+    }
+
+    /// RFC 9568 §7.1. Leaves the router a frame concerns in `concerned`, also when it is refused.
+    fn receive(
+        &mut self,
+        now: Time,
+        frame: &Received<'_>,
+        concerned: &mut Option<usize>,
+    ) -> Result<(), Refusal> {
+        if self.is_own(frame) {
+            return Err(Refusal::Looped);
+        }
+        let header = receive::peek(frame)?;
+        let family = Family::of(&frame.source);
+        let key = Vrid::new(header.vrid).map(|vrid| (frame.interface, family, vrid));
+        *concerned = key.and_then(|key| self.by_key.get(&key)).copied();
+        let router = concerned
+            .and_then(|slot| self.routers.get_mut(slot))
+            .and_then(Option::as_mut);
+        let packet = receive::check_form(frame, &header, router.as_deref())?;
+        let Some(router) = router else {
+            let (interface, vrid, source) = (frame.interface, packet.vrid(), frame.source);
+            let addresses = packet.addresses();
+            self.foreign.note(
+                Stranger {
+                    interface,
+                    vrid,
+                    source,
+                    addresses,
+                },
+                now,
+            );
+            return Err(Refusal::Vrid);
+        };
+        let mut remarks = [None; 4];
+        let mut next = remarks.iter_mut();
+        let heard = receive::check_meaning(router, frame, &packet, |remark| {
+            if let Some(place) = next.next() {
+                *place = Some(remark);
+            }
+        })?;
+        if router.accept(&heard, packet.checksum_form()) {
+            for remark in remarks.into_iter().flatten() {
+                remark_on(router, &mut self.fx, now, frame, remark);
+            }
+            router.handle(&mut self.fx, now, Event::Heard(heard));
+        }
+        Ok(())
+    }
+
+    /// Our own frame, come back by a loop or a mirror port. Our address from another Ethernet address is not
+    /// ours: that is a conflict worth hearing.
+    fn is_own(&self, frame: &Received<'_>) -> bool {
+        self.links.get(&frame.interface).is_some_and(|link| {
+            let ours = [link.ipv4.map(Into::into), link.ipv6.map(Into::into)];
+            frame.source_mac.is_some()
+                && frame.source_mac == link.mac
+                && ours.contains(&Some(frame.source))
+        })
+    }
+
+    fn refuse(&mut self, now: Time, frame: &Received<'_>, slot: Option<usize>, reason: Refusal) {
+        let router = slot
+            .and_then(|slot| self.routers.get_mut(slot))
+            .and_then(Option::as_mut);
+        reason.count_for_node(&mut self.counters, router.is_some());
+        match router {
+            Some(router) => remark_on(router, &mut self.fx, now, frame, reason),
+            None if self.remarks.may_tell(reason, frame.source, now) => {
+                let (interface, source) = (frame.interface, frame.source);
+                self.fx.report(Report::Refused {
+                    at: now,
+                    interface,
+                    name: None,
+                    source,
+                    reason,
+                });
+            }
+            None => {}
+        }
+    }
+
+    /// Runs `plan`: routers it does not name leave, those it names are changed where they differ.
+    fn apply(&mut self, now: Time, plan: &Plan) {
+        self.fx.budget = plan.announcements;
+        let wanted = runnable(plan);
+        self.remove_others(now, &wanted);
+        self.order.clear();
+        for config in wanted {
+            let known = self.slot_of(config);
+            let slot = known.unwrap_or_else(|| self.add(now, config.clone()));
+            self.order.push(slot);
+            if let Some(router) = self.routers.get_mut(slot).and_then(Option::as_mut) {
+                router.resume();
+                router.reconfigure(&mut self.fx, now, config.clone());
+            }
+        }
+        self.index();
+        self.take_weights();
+        let links = std::mem::take(&mut self.links);
+        self.for_each_router(|router, fx| {
+            let link = router
+                .config
+                .interface
+                .and_then(|interface| links.get(&interface));
+            router.set_link(fx, now, link.copied());
+        });
+        self.links = links;
+    }
+
+    fn remove_others(&mut self, now: Time, wanted: &[&RouterConfig]) {
+        for slot in 0..self.routers.len() {
+            let Some(router) = self.routers.get_mut(slot).and_then(Option::as_mut) else {
+                continue;
+            };
+            if wanted.iter().any(|config| names(config, router)) {
+                continue;
+            }
+            router.handle(&mut self.fx, now, Event::Leave(Reason::Removed));
+            self.by_id.remove(&router.id);
+            self.routers[slot] = None;
+            self.deadlines.set(slot, None);
+        }
+    }
+
+    fn add(&mut self, now: Time, config: RouterConfig) -> usize {
+        self.last_id += 1;
+        let id = RouterId(self.last_id);
+        let router = Some(Router::new(id, config, now));
+        let slot = match self.routers.iter().position(Option::is_none) {
+            Some(free) => {
+                self.routers[free] = router;
+                free
+            }
+            None => {
+                self.routers.push(router);
+                self.routers.len() - 1
+            }
+        };
+        self.by_id.insert(id, slot);
+        slot
+    }
+
+    fn index(&mut self) {
+        self.by_key.clear();
+        for &slot in &self.order {
+            if let Some(config) = self.routers[slot].as_ref().map(|r| &r.config)
+                && let Some(interface) = config.interface
+            {
+                self.by_key
+                    .insert((interface, config.family, config.vrid), slot);
+            }
+        }
+    }
+
+    fn take_weights(&mut self) {
+        for (slot, router) in self.routers.iter_mut().enumerate() {
+            let Some(router) = router else { continue };
+            let key = (Arc::clone(&router.config.name), router.config.family);
+            router.set_weight(self.weights.get(&key).copied().unwrap_or(0));
+            self.deadlines.set(slot, router.deadline());
+        }
+    }
+
+    fn set_link(&mut self, now: Time, interface: Ifindex, link: Option<InterfaceState>) {
+        match link {
+            Some(state) => self.links.insert(interface, state),
+            None => self.links.remove(&interface),
+        };
+        self.for_each_router(|router, fx| {
+            if router.config.interface == Some(interface) {
+                router.set_link(fx, now, link);
+            }
+        });
+    }
+
+    fn for_each_router(&mut self, mut act: impl FnMut(&mut Router, &mut Effects)) {
+        for (slot, router) in self.routers.iter_mut().enumerate() {
+            if let Some(router) = router {
+                act(router, &mut self.fx);
+                self.deadlines.set(slot, router.deadline());
+            }
+        }
+    }
+
+    fn handle_by_id(&mut self, now: Time, id: RouterId, event: Event) {
+        if let Some(&slot) = self.by_id.get(&id) {
+            self.handle_in_slot(now, slot, event);
+        }
+    }
+
+    fn handle_in_slot(&mut self, now: Time, slot: usize, event: Event) {
+        if let Some(router) = self.routers.get_mut(slot).and_then(Option::as_mut) {
+            router.handle(&mut self.fx, now, event);
+        }
+        self.rearm(slot);
+    }
+
+    fn rearm(&mut self, slot: usize) {
+        let deadline = self.router(slot).and_then(Router::deadline);
+        self.deadlines.set(slot, deadline);
+    }
+
+    fn router(&self, slot: usize) -> Option<&Router> {
+        self.routers.get(slot).and_then(Option::as_ref)
+    }
+
+    fn slot_of(&self, config: &RouterConfig) -> Option<usize> {
+        self.routers
+            .iter()
+            .position(|r| r.as_ref().is_some_and(|r| names(config, r)))
+    }
+}
+
+/// Counts what is odd about a frame for `router`, and tells if it is news.
+fn remark_on(
+    router: &mut Router,
+    fx: &mut Effects,
+    now: Time,
+    frame: &Received<'_>,
+    reason: Refusal,
+) {
+    reason.count_for_router(&mut router.counters);
+    if router.remarks.may_tell(reason, frame.source, now) {
+        let (interface, source) = (frame.interface, frame.source);
+        let name = Some(Arc::clone(&router.config.name));
+        fx.report(Report::Refused {
+            at: now,
+            interface,
+            name,
+            source,
+            reason,
+        });
+    }
+}
+
+fn names(config: &RouterConfig, router: &Router) -> bool {
+    config.family == router.config.family && config.name == router.config.name
+}
+
+/// The routers of `plan` that can run beside each other. Whoever makes a plan has checked and said so
+/// before; this keeps a faulty one from making two of what must be one.
+fn runnable(plan: &Plan) -> Vec<&RouterConfig> {
+    let mut names = std::collections::BTreeSet::new();
+    let mut keys = std::collections::BTreeSet::new();
+    let may_run = |config: &&RouterConfig| {
+        let key = config
+            .interface
+            .map(|interface| (interface, config.family, config.vrid));
+        config.validate().is_ok()
+            && key.is_none_or(|key| !keys.contains(&key))
+            && names.insert((Arc::clone(&config.name), config.family))
+            && key.is_none_or(|key| keys.insert(key))
+    };
+    plan.routers.iter().filter(may_run).collect()
+}

@@ -1,0 +1,664 @@
+//! One router instance: the state machine of RFC 9568 §6.4 with what Linux adds to it.
+//!
+//! Owns its state and the deadlines inside it. Judges no frame (`receive` does) and performs nothing: every
+//! effect goes to [`Effects`]. Written in the order of events; `active` and `backup` hold what the two states
+//! do with them.
+
+use std::cmp::Ordering;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vipkeeper_wire::Family;
+
+use crate::active::Active;
+use crate::backup::{Backup, Hearing, Wait};
+use crate::checksums::Lessons;
+use crate::config::{ChecksumForm, Protocol, RouterConfig, Transport, VirtualAddress};
+use crate::counters::RouterCounters;
+use crate::effects::Effects;
+use crate::frames::Frames;
+use crate::input::{InterfaceState, RouterId, Ticket};
+use crate::output::{Output, Reason, Report, StateName, Withdraw};
+use crate::receive::Remarks;
+use crate::status::{LastAdvertisement, RouterStatus};
+use crate::time::Time;
+use crate::timers;
+
+/// A router instance of this node.
+#[derive(Debug)]
+pub(crate) struct Router {
+    pub(crate) id: RouterId,
+    pub(crate) config: RouterConfig,
+    pub(crate) counters: RouterCounters,
+    pub(crate) remarks: Remarks,
+    pub(crate) lessons: Lessons,
+    pub(crate) frames: Frames,
+    /// The advertised addresses in order of value, for comparing lists.
+    pub(crate) sorted: Vec<IpAddr>,
+    /// Its interface, once it is known.
+    pub(crate) link: Option<InterfaceState>,
+    state: State,
+    since: Time,
+    reason: Reason,
+    transitions: u64,
+    weight: i16,
+    last: Option<LastAdvertisement>,
+    /// How often in a row the kernel refused the addresses.
+    install_failures: u32,
+    /// The node is leaving every election.
+    stopping: bool,
+}
+
+/// Each state owns the deadlines that exist in it.
+#[derive(Debug)]
+enum State {
+    Initialize {
+        /// Not before this moment, after the kernel refused the addresses.
+        retry: Option<Time>,
+    },
+    Backup(Backup),
+    Active(Active),
+}
+
+/// What happens to a router instance.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// Everything it needs is there.
+    Startup,
+    /// Something it needs is not, or it shall go.
+    Leave(Reason),
+    /// Its deadline has come.
+    Timeout,
+    /// It was not run for longer than it could bear.
+    Stalled,
+    /// An acceptable advertisement arrived.
+    Heard(Heard),
+    /// The kernel confirmed its addresses, but for `refused`.
+    Installed {
+        ticket: Ticket,
+        refused: Vec<IpAddr>,
+    },
+    /// The kernel refused its addresses.
+    InstallFailed { ticket: Ticket },
+}
+
+/// An acceptable advertisement.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heard {
+    pub(crate) source: IpAddr,
+    pub(crate) priority: u8,
+    /// The sender's Advertisement_Interval.
+    pub(crate) interval: Duration,
+    pub(crate) arrival: Time,
+}
+
+impl Router {
+    /// A router in Initialize whose interface is not known yet.
+    pub(crate) fn new(id: RouterId, config: RouterConfig, now: Time) -> Self {
+        let mut router = Self {
+            id,
+            config,
+            counters: RouterCounters::default(),
+            remarks: Remarks::default(),
+            lessons: Lessons::default(),
+            frames: Frames::default(),
+            sorted: Vec::new(),
+            link: None,
+            state: State::Initialize { retry: None },
+            since: now,
+            reason: Reason::InterfaceMissing,
+            transitions: 0,
+            weight: 0,
+            last: None,
+            install_failures: 0,
+            stopping: false,
+        };
+        router.sort_addresses();
+        router
+    }
+
+    /// One event, one transition: RFC 9568 §6.4.1 to §6.4.3, row by row.
+    pub(crate) fn handle(&mut self, fx: &mut Effects, now: Time, event: Event) {
+        if let Event::Heard(heard) = &event {
+            self.note_heard(heard);
+        }
+        match (&mut self.state, event) {
+            (State::Initialize { retry }, Event::Startup) => {
+                if retry.is_none_or(|at| at <= now) {
+                    self.start(fx, now);
+                }
+            }
+            (State::Initialize { .. }, Event::Leave(reason)) => self.reason = reason,
+            (State::Initialize { retry }, Event::Timeout) => {
+                *retry = None;
+                self.start_if_able(fx, now);
+            }
+            (
+                State::Initialize { .. },
+                Event::Stalled
+                | Event::Heard(_)
+                | Event::Installed { .. }
+                | Event::InstallFailed { .. },
+            ) => {}
+
+            (State::Backup(_), Event::Startup) => {}
+            (State::Backup(_), Event::Leave(reason)) => self.leave(fx, now, reason),
+            (State::Backup(_), Event::Timeout) => self.end_of_waiting(fx, now),
+            (State::Backup(backup), Event::Stalled) => backup.listen(now),
+            (State::Backup(_), Event::Heard(heard)) => self.hear_as_backup(now, &heard),
+            (State::Backup(_), Event::Installed { .. } | Event::InstallFailed { .. }) => {}
+
+            (State::Active(_), Event::Startup) => {}
+            (State::Active(_), Event::Leave(reason)) => self.leave(fx, now, reason),
+            (State::Active(_), Event::Timeout) => self.active_timeout(fx, now),
+            (State::Active(_), Event::Stalled) => {
+                let backup = Backup::new(now, Wait::Listen, self.config.protocol.interval());
+                self.demote(fx, now, backup, Reason::Stalled, None);
+            }
+            (State::Active(_), Event::Heard(heard)) => self.hear_as_active(fx, now, &heard),
+            (State::Active(active), Event::Installed { ticket, refused }) => {
+                if active.is_waiting_for(ticket) {
+                    self.hold(fx, now, refused);
+                }
+            }
+            (State::Active(active), Event::InstallFailed { ticket }) => {
+                if active.is_waiting_for(ticket) {
+                    self.give_up(fx, now);
+                }
+            }
+        }
+    }
+
+    /// Starts, or stays out with the reason that keeps it out.
+    pub(crate) fn start_if_able(&mut self, fx: &mut Effects, now: Time) {
+        match self.obstacle() {
+            Some(reason) => self.handle(fx, now, Event::Leave(reason)),
+            None => self.handle(fx, now, Event::Startup),
+        }
+    }
+
+    /// What keeps it from taking part, if anything does.
+    fn obstacle(&self) -> Option<Reason> {
+        if self.stopping {
+            return Some(Reason::Shutdown);
+        }
+        match (self.config.interface, &self.link) {
+            (None, _) | (Some(_), None) => Some(Reason::InterfaceMissing),
+            (Some(_), Some(link)) if !link.running => Some(Reason::InterfaceDown),
+            (Some(_), Some(_)) if self.source().is_none() => Some(Reason::SourceMissing),
+            (Some(_), Some(_)) => None,
+        }
+    }
+
+    /// RFC 9568 §6.4.1: the address owner begins as Active, everybody else listens first.
+    fn start(&mut self, fx: &mut Effects, now: Time) {
+        if self.config.priority.is_owner() {
+            self.promote(fx, now, Reason::AddressOwner);
+        } else {
+            let backup = Backup::new(now, Wait::Down, self.config.protocol.interval());
+            self.enter(fx, now, State::Backup(backup), Reason::Startup, None);
+        }
+    }
+
+    /// To Initialize: an Active says priority 0 where it still can, and takes its addresses along.
+    fn leave(&mut self, fx: &mut Effects, now: Time, reason: Reason) {
+        if matches!(self.state, State::Active(_)) {
+            self.advertise(fx, now, 0);
+            self.release(fx);
+        }
+        self.enter(fx, now, State::Initialize { retry: None }, reason, None);
+    }
+
+    /// RFC 9568 §6.4.2, Active_Down_Timer; also the end of a preemption delay.
+    fn end_of_waiting(&mut self, fx: &mut Effects, now: Time) {
+        let State::Backup(backup) = &self.state else {
+            return;
+        };
+        let Some(reason) = backup.promotion(now, &self.hearing()) else {
+            return;
+        };
+        if self.may_promote() {
+            self.promote(fx, now, reason);
+        }
+    }
+
+    /// The gate that every promotion passes, but the owner's at startup. It grants at once: only positive
+    /// evidence of another Active may hold a promotion back, and nothing gathers such evidence yet.
+    fn may_promote(&self) -> bool {
+        true
+    }
+
+    /// To Active, with the interface's own MAC address: advertise, install, and announce when the kernel has
+    /// confirmed.
+    fn promote(&mut self, fx: &mut Effects, now: Time, reason: Reason) {
+        let Some(interface) = self.config.interface else {
+            return;
+        };
+        let mut active = Active::join(fx, now, &self.config, interface);
+        self.advertise(fx, now, self.effective_priority());
+        active.install(fx, self.id, &self.config, interface);
+        self.counters.active_transitions += 1;
+        self.enter(fx, now, State::Active(active), reason, None);
+    }
+
+    fn active_timeout(&mut self, fx: &mut Effects, now: Time) {
+        let State::Active(active) = &mut self.state else {
+            return;
+        };
+        if active.tick(fx, now) {
+            self.advertise(fx, now, self.effective_priority());
+        }
+        self.announce(fx, now);
+    }
+
+    fn hear_as_backup(&mut self, now: Time, heard: &Heard) {
+        let hearing = self.hearing();
+        if let State::Backup(backup) = &mut self.state {
+            backup.hear(now, heard, &hearing);
+        }
+    }
+
+    /// RFC 9568 §6.4.3: the greater priority, then the greater source address, stays.
+    fn hear_as_active(&mut self, fx: &mut Effects, now: Time, heard: &Heard) {
+        let own = self.effective_priority();
+        let Some(source) = self.source() else { return };
+        match heard.priority.cmp(&own).then(heard.source.cmp(&source)) {
+            Ordering::Greater if heard.priority > own => {
+                self.yield_to(fx, now, heard, Reason::HigherPriority);
+            }
+            Ordering::Greater => self.yield_to(fx, now, heard, Reason::HigherAddress),
+            // Our own address from somebody else: `receive` has remarked it, and nobody would win.
+            Ordering::Equal => {}
+            Ordering::Less => self.reassert(fx, now, heard),
+        }
+    }
+
+    fn yield_to(&mut self, fx: &mut Effects, now: Time, heard: &Heard, reason: Reason) {
+        let mut backup = Backup::new(now, Wait::Down, self.config.protocol.interval());
+        backup.hear(now, heard, &self.hearing());
+        self.demote(fx, now, backup, reason, Some(heard.source));
+    }
+
+    /// Answers a lower priority, or a leaving router, at once; a lower one may also have moved our neighbours'
+    /// entries to itself.
+    fn reassert(&mut self, fx: &mut Effects, now: Time, heard: &Heard) {
+        let State::Active(active) = &mut self.state else {
+            return;
+        };
+        if !active.may_reassert(now) {
+            return;
+        }
+        self.advertise(fx, now, self.effective_priority());
+        if let State::Active(active) = &mut self.state
+            && heard.priority > 0
+        {
+            active.announce_again(now);
+        }
+        self.announce(fx, now);
+    }
+
+    fn demote(
+        &mut self,
+        fx: &mut Effects,
+        now: Time,
+        backup: Backup,
+        reason: Reason,
+        source: Option<IpAddr>,
+    ) {
+        self.release(fx);
+        self.enter(fx, now, State::Backup(backup), reason, source);
+    }
+
+    /// The kernel confirmed; `refused` addresses are done without. Holding none at all is no service.
+    fn hold(&mut self, fx: &mut Effects, now: Time, refused: Vec<IpAddr>) {
+        if refused.len() >= self.config.addresses.len() {
+            return self.give_up(fx, now);
+        }
+        if let Some(&first) = refused.first() {
+            fx.report(Report::AddressesRefused {
+                at: now,
+                name: self.config.name.clone(),
+                family: self.config.family,
+                count: u16::try_from(refused.len()).unwrap_or(u16::MAX),
+                first,
+            });
+        }
+        self.install_failures = 0;
+        if let State::Active(active) = &mut self.state {
+            active.confirm(now, refused);
+        }
+        self.announce(fx, now);
+    }
+
+    /// The interface does not take the addresses: somebody else shall have them, and it is tried again later.
+    fn give_up(&mut self, fx: &mut Effects, now: Time) {
+        self.install_failures = self.install_failures.saturating_add(1);
+        let retry = now + timers::retry_delay(self.install_failures);
+        self.leave(fx, now, Reason::InstallFailed);
+        self.state = State::Initialize { retry: Some(retry) };
+    }
+
+    /// Takes the addresses off and leaves the shared phase.
+    fn release(&mut self, fx: &mut Effects) {
+        if let State::Active(active) = &self.state {
+            active.part(fx);
+            self.withdraw(fx, self.config.addresses.clone());
+        }
+    }
+
+    fn withdraw(&self, fx: &mut Effects, addresses: Arc<[VirtualAddress]>) {
+        let Some(interface) = self.config.interface else {
+            return;
+        };
+        let ticket = fx.next_ticket();
+        fx.push(Output::Withdraw(Withdraw {
+            router: self.id,
+            ticket,
+            interface,
+            addresses,
+        }));
+    }
+
+    /// The one place where the state changes.
+    fn enter(
+        &mut self,
+        fx: &mut Effects,
+        now: Time,
+        state: State,
+        reason: Reason,
+        source: Option<IpAddr>,
+    ) {
+        let from = self.state_name();
+        self.state = state;
+        let to = self.state_name();
+        self.since = now;
+        self.reason = reason;
+        self.transitions += 1;
+        self.remarks.reset();
+        let (name, family) = (self.config.name.clone(), self.config.family);
+        fx.report(Report::Transition {
+            at: now,
+            name,
+            family,
+            from,
+            to,
+            reason,
+            source,
+        });
+    }
+
+    /// Counts an acceptable advertisement and notes its checksum form. `false` for the second of two forms of
+    /// one advertisement, which is not to be heard again.
+    pub(crate) fn accept(&mut self, heard: &Heard, form: Option<ChecksumForm>) -> bool {
+        if let Some(form) = form {
+            match form {
+                ChecksumForm::Rfc9568 => self.counters.checksum_rfc9568 += 1,
+                ChecksumForm::Rfc5798 => self.counters.checksum_rfc5798 += 1,
+            }
+            if self.lessons.note(heard, form) {
+                return false;
+            }
+        }
+        self.counters.advertisements_received += 1;
+        if heard.priority == 0 {
+            self.counters.priority_zero_received += 1;
+        }
+        true
+    }
+
+    fn note_heard(&mut self, heard: &Heard) {
+        self.last = Some(LastAdvertisement {
+            from: heard.source,
+            priority: heard.priority,
+            at: heard.arrival,
+        });
+    }
+
+    /// Runs `config` from now on. What only concerns the next advertisement changes under a running router;
+    /// another identity leaves and starts anew.
+    pub(crate) fn reconfigure(&mut self, fx: &mut Effects, now: Time, config: RouterConfig) {
+        if config == self.config {
+            return;
+        }
+        if !self.same_identity(&config) {
+            return self.replace(fx, now, config);
+        }
+        let old = std::mem::replace(&mut self.config, config);
+        self.frames.clear();
+        self.sort_addresses();
+        if old.protocol.interval() != self.config.protocol.interval() {
+            self.change_interval(fx, now);
+        }
+        if old.addresses != self.config.addresses
+            || old.address_lifetime != self.config.address_lifetime
+        {
+            self.change_addresses(fx, &old);
+        }
+        if let State::Backup(backup) = &mut self.state
+            && old.preemption != self.config.preemption
+        {
+            backup.forget_preemption();
+        }
+        self.restart_if_freed(fx, now);
+    }
+
+    /// A router that gave up gets another chance with its new configuration; one that became the owner need
+    /// not wait.
+    fn restart_if_freed(&mut self, fx: &mut Effects, now: Time) {
+        match &mut self.state {
+            State::Initialize { retry } => {
+                *retry = None;
+                self.install_failures = 0;
+                self.start_if_able(fx, now);
+            }
+            State::Backup(_) if self.config.priority.is_owner() => {
+                self.promote(fx, now, Reason::AddressOwner);
+            }
+            State::Backup(_) | State::Active(_) => {}
+        }
+    }
+
+    fn same_identity(&self, other: &RouterConfig) -> bool {
+        let group = |c: &RouterConfig| match c.transport {
+            Transport::Multicast { group, .. } => Some(group),
+            Transport::Unicast { .. } => None,
+        };
+        let identity = |c: &RouterConfig| (c.interface, c.vrid, c.protocol.version(), group(c));
+        identity(&self.config) == identity(other)
+    }
+
+    fn replace(&mut self, fx: &mut Effects, now: Time, config: RouterConfig) {
+        if !matches!(self.state, State::Initialize { .. }) {
+            self.leave(fx, now, Reason::Reconfigured);
+        }
+        self.config = config;
+        self.frames.clear();
+        self.sort_addresses();
+        self.lessons = Lessons::default();
+        self.link = None;
+        self.last = None;
+        self.install_failures = 0;
+        self.state = State::Initialize { retry: None };
+    }
+
+    fn change_interval(&mut self, fx: &mut Effects, now: Time) {
+        let Some(interface) = self.config.interface else {
+            return;
+        };
+        match &mut self.state {
+            State::Active(active) => active.change_interval(fx, now, &self.config, interface),
+            // What a version 3 Backup learnt from the Active stands.
+            State::Backup(backup) => match self.config.protocol {
+                Protocol::V3 { .. } if self.last.is_some() => {}
+                Protocol::V2 { .. } | Protocol::V3 { .. } => {
+                    backup.adver_interval = self.config.protocol.interval();
+                }
+            },
+            State::Initialize { .. } => {}
+        }
+    }
+
+    fn change_addresses(&mut self, fx: &mut Effects, old: &RouterConfig) {
+        let Some(interface) = self.config.interface else {
+            return;
+        };
+        if !matches!(self.state, State::Active(_)) {
+            return;
+        }
+        let gone: Vec<VirtualAddress> = old
+            .addresses
+            .iter()
+            .filter(|a| !self.config.addresses.contains(a))
+            .copied()
+            .collect();
+        if !gone.is_empty() {
+            self.withdraw(fx, gone.into());
+        }
+        if let State::Active(active) = &mut self.state {
+            active.install(fx, self.id, &self.config, interface);
+        }
+    }
+
+    /// Takes note of its interface as it is now; `None` when it is gone.
+    pub(crate) fn set_link(&mut self, fx: &mut Effects, now: Time, link: Option<InterfaceState>) {
+        let mac = |link: &Option<InterfaceState>| link.and_then(|l| l.mac);
+        let moved = mac(&self.link) != mac(&link);
+        self.link = link;
+        self.start_if_able(fx, now);
+        if let State::Active(active) = &mut self.state
+            && moved
+        {
+            active.announce_again(now);
+            self.announce(fx, now);
+        }
+    }
+
+    /// The node leaves every election until [`resume`](Self::resume).
+    pub(crate) fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// The node takes part again.
+    pub(crate) fn resume(&mut self) {
+        self.stopping = false;
+    }
+
+    /// Takes over the sum of tracked weights.
+    pub(crate) fn set_weight(&mut self, weight: i16) {
+        self.weight = weight;
+    }
+
+    /// When it wants to be run again.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        match &self.state {
+            State::Initialize { retry } => *retry,
+            State::Backup(backup) => Some(backup.deadline(&self.hearing())),
+            State::Active(active) => Some(active.deadline()),
+        }
+    }
+
+    /// Whether the election slept through more than this router can bear: an Active through its peers'
+    /// Active_Down_Interval, a Backup through an interval after its own.
+    pub(crate) fn is_stalled(&self, now: Time) -> bool {
+        match &self.state {
+            State::Initialize { .. } => false,
+            State::Backup(backup) => backup.is_stalled(now, &self.hearing()),
+            State::Active(active) => now.since(active.advertise_at()) > self.active_down_interval(),
+        }
+    }
+
+    /// As advertised: the configured priority with its weights, 1..=254; the owner's is never lowered.
+    pub(crate) fn effective_priority(&self) -> u8 {
+        if self.config.priority.is_owner() {
+            return self.config.priority.get();
+        }
+        let sum = i16::from(self.config.priority.get()).saturating_add(self.weight);
+        u8::try_from(sum.clamp(1, 254)).unwrap_or(1)
+    }
+
+    /// Where its advertisements come from.
+    pub(crate) fn source(&self) -> Option<IpAddr> {
+        let link = self.link.as_ref()?;
+        self.config.source.or_else(|| match self.config.family {
+            Family::V4 => link.ipv4.map(IpAddr::V4),
+            Family::V6 => link.ipv6.map(IpAddr::V6),
+        })
+    }
+
+    pub(crate) fn state_name(&self) -> StateName {
+        match self.state {
+            State::Initialize { .. } => StateName::Initialize,
+            State::Backup(_) => StateName::Backup,
+            State::Active(_) => StateName::Active,
+        }
+    }
+
+    /// Active_Adver_Interval: what a Backup learnt, our own otherwise.
+    pub(crate) fn adver_interval(&self) -> Duration {
+        match &self.state {
+            State::Backup(backup) => backup.adver_interval,
+            State::Initialize { .. } | State::Active(_) => self.config.protocol.interval(),
+        }
+    }
+
+    fn active_down_interval(&self) -> Duration {
+        self.hearing().active_down_interval(self.adver_interval())
+    }
+
+    /// What a Backup needs to know of its router.
+    fn hearing(&self) -> Hearing {
+        Hearing {
+            protocol: self.config.protocol,
+            priority: self.effective_priority(),
+            is_owner: self.config.priority.is_owner(),
+            preemption: self.config.preemption,
+            down_advertisements: self.config.down_advertisements.get(),
+        }
+    }
+
+    fn sort_addresses(&mut self) {
+        self.sorted = self.config.addresses.iter().map(|a| a.address).collect();
+        self.sorted.sort_unstable();
+    }
+
+    /// Sends the announcements that are due.
+    fn announce(&mut self, fx: &mut Effects, now: Time) {
+        let (State::Active(active), Some(interface), Some(link)) =
+            (&mut self.state, self.config.interface, &self.link)
+        else {
+            return;
+        };
+        self.counters.announcements_sent +=
+            active.announce(fx, now, interface, link, &self.config.addresses);
+    }
+
+    /// This instance as an observer sees it.
+    pub(crate) fn status(&self) -> RouterStatus {
+        let adver_interval = self.adver_interval();
+        let (installed, refused) = match &self.state {
+            State::Active(active) => active.holding(self.config.addresses.len()),
+            State::Initialize { .. } | State::Backup(_) => (0, &[][..]),
+        };
+        RouterStatus {
+            name: self.config.name.clone(),
+            family: self.config.family,
+            vrid: self.config.vrid,
+            interface: self.config.interface,
+            state: self.state_name(),
+            since: self.since,
+            reason: self.reason,
+            priority: self.config.priority.get(),
+            effective_priority: self.effective_priority(),
+            addresses: self.config.addresses.iter().map(|a| a.address).collect(),
+            installed,
+            refused: refused.to_vec(),
+            advertisement_interval: adver_interval,
+            active_down_interval: self.active_down_interval(),
+            skew_time: self.hearing().skew_time(adver_interval),
+            transitions: self.transitions,
+            last_advertisement: self.last,
+            counters: self.counters,
+        }
+    }
+}
