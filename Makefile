@@ -1,0 +1,41 @@
+# Every verb of the project. `make` alone lists them; what they do is in scripts/.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit check bench build fmt clean
+
+help: ## list the verbs
+	@echo "vipkeeper: make VERB"
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-8s %s\n", $$1, $$2 }'
+
+demo: ## two nodes share two VIPs, one dies, the other answers; needs root
+	@scripts/needs demo root cc ip sysctl
+	@cargo build --release --locked -p vipkeeper-agent -p vipkeeper-e2e
+	@VIPKEEPER_AGENT="$$(scripts/agent-path)" cargo run --quiet --release --locked -p vipkeeper-e2e --bin demo
+
+test: ## every test this machine can run: pure, fake, netns; needs root
+	@scripts/needs test root cc ip sysctl keepalived tcpdump
+	@scripts/test pure netns
+
+unit: ## the tests that need neither root nor network namespaces
+	@scripts/needs unit cc
+	@scripts/test pure
+
+check: ## format, lints, purity, dependency direction, file length, docs, licences
+	@scripts/needs check cc jq shellcheck
+	@scripts/check
+
+bench: ## failover beside keepalived, as tables; needs root and a quiet machine
+	@scripts/needs bench root cc ip sysctl keepalived tcpdump
+	@cargo build --release --locked -p vipkeeper-agent -p vipkeeper-e2e
+	@VIPKEEPER_AGENT="$$(scripts/agent-path)" cargo run --quiet --release --locked -p vipkeeper-e2e --bin bench
+
+build: ## the agent, optimised
+	@scripts/needs build cc
+	@cargo build --release --locked -p vipkeeper-agent
+	@scripts/agent-path
+
+fmt: ## format the code
+	@cargo fmt --all
+
+clean: ## remove everything that was built
+	@cargo clean
