@@ -1,0 +1,106 @@
+//! What is found out about objects, and where.
+
+use std::fmt;
+
+use vipkeeper_crds::VirtualRouter;
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// The object is refused.
+    Error,
+    /// The object runs, but perhaps not as meant.
+    Warning,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        })
+    }
+}
+
+/// Which object a finding is about. Cluster-scoped objects only.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName {
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl ObjectName {
+    /// The object `name` of `kind`.
+    #[must_use]
+    pub fn new(kind: &str, name: &str) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+/// Something about an object that its author should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// The object.
+    pub object: ObjectName,
+    /// The field, such as `spec.addresses[1].address`; may be absent from the object.
+    pub path: String,
+    /// What is wrong and the way out.
+    pub message: String,
+}
+
+/// Findings about one router, while they are collected.
+pub(crate) struct Remarks {
+    object: ObjectName,
+    findings: Vec<Finding>,
+}
+
+impl Remarks {
+    pub(crate) fn about(router: &VirtualRouter) -> Self {
+        let name = router.metadata.name.as_deref().unwrap_or_default();
+        Self {
+            object: ObjectName::new("VirtualRouter", name),
+            findings: Vec::new(),
+        }
+    }
+
+    /// The object cannot run.
+    pub(crate) fn error(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.add(Severity::Error, path.into(), message.into());
+    }
+
+    /// The object runs, but perhaps not as meant.
+    pub(crate) fn warn(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.add(Severity::Warning, path.into(), message.into());
+    }
+
+    /// Whether there is an error.
+    pub(crate) fn refused(&self) -> bool {
+        self.findings.iter().any(|f| f.severity == Severity::Error)
+    }
+
+    pub(crate) fn into_findings(self) -> Vec<Finding> {
+        self.findings
+    }
+
+    fn add(&mut self, severity: Severity, path: String, message: String) {
+        self.findings.push(Finding {
+            severity,
+            object: self.object.clone(),
+            path,
+            message,
+        });
+    }
+}

@@ -1,0 +1,329 @@
+//! The rules of one VirtualRouter: identity, addresses and interface here, the rest in the modules below.
+//!
+//! All fields are looked at, so that one reading finds every mistake. A field that cannot be read gives `None`,
+//! and the whole is `Some` only if every field is.
+
+mod candidates;
+mod protocol;
+mod transport;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use vipkeeper_crds::{
+    AddressFamily, AddressLifetime, Checksum, Duration, Election, Interface, InterfaceChoice,
+    InterfaceType, NodeAddress, NodeAuthentication, NodePeer, NodePreemption, ProtocolVersion,
+    VirtualRouter, VirtualRouterSpec,
+};
+
+use crate::finding::Remarks;
+use crate::{SecretName, address};
+
+/// The bytes that IPv4 and VRRP take of the 1500 of a frame are few enough for 255 addresses; IPv6 has room for
+/// (1500 − 40 − 8) / 16.
+const IPV6_ADDRESSES_IN_1500: usize = 90;
+
+/// A router whose own rules have passed.
+#[derive(Clone, Debug)]
+pub(crate) struct Router {
+    pub(crate) name: String,
+    pub(crate) family: AddressFamily,
+    pub(crate) vrid: u8,
+    pub(crate) version: ProtocolVersion,
+    pub(crate) interval: Duration,
+    pub(crate) addresses: Vec<NodeAddress>,
+    pub(crate) interface: InterfaceChoice,
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) way: Way,
+    pub(crate) extra_peers: Vec<NodePeer>,
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) authentication: NodeAuthentication,
+    pub(crate) preemption: NodePreemption,
+    pub(crate) election: Election,
+    pub(crate) checksum: Checksum,
+    pub(crate) address_lifetime: AddressLifetime,
+}
+
+/// A node that takes part.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) node: String,
+    pub(crate) priority: u8,
+    /// Its Node's internal address of the router's family, where known.
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// How advertisements travel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way {
+    Multicast { group: Option<IpAddr> },
+    Unicast,
+}
+
+impl Router {
+    /// The address by which the interface is found if nothing else is said.
+    pub(crate) fn anchor(&self) -> Option<NodeAddress> {
+        let mut addresses = self.addresses.iter();
+        addresses.find(|a| !address::link_local(a.address)).copied()
+    }
+
+    /// Whom `candidate` speaks to by unicast: the other candidates, then the extra peers, each once.
+    pub(crate) fn peers_of(&self, candidate: &Candidate) -> Vec<NodePeer> {
+        transport::peers_of(candidate, &self.candidates, &self.extra_peers)
+    }
+}
+
+/// Looks at everything `object` says. `None` if something cannot be read; `remarks` says what, and whether
+/// what could be read is refused.
+pub(crate) fn check(
+    object: &VirtualRouter,
+    nodes: &BTreeMap<String, Vec<IpAddr>>,
+    secrets: &BTreeMap<SecretName, BTreeSet<String>>,
+    remarks: &mut Remarks,
+) -> Option<Router> {
+    let spec = &object.spec;
+    let name = identity(object, remarks);
+    let addresses = addresses(spec, nodes, remarks);
+    let interface = interface(spec, addresses.as_deref(), remarks);
+    let vrid = vrid(spec, remarks);
+    let version = protocol::version(spec, remarks);
+    let interval = protocol::interval(spec, version, remarks);
+    let preemption = protocol::preemption(spec, remarks);
+    protocol::election(spec, remarks);
+    let authentication = protocol::authentication(spec, version, secrets, remarks);
+    protocol::address_lifetime(spec, remarks);
+
+    // The rest depends on the family, which the addresses decide.
+    let addresses = addresses?;
+    let family = AddressFamily::of(&addresses.first()?.address);
+    protocol::of_family(spec, version, family, &addresses, remarks);
+    let candidates = candidates::candidates(spec, family, nodes, remarks);
+    let transport = transport::transport(spec, family, &addresses, &candidates, remarks);
+    Some(Router {
+        name: name?,
+        family,
+        vrid: vrid?,
+        version: version?,
+        interval: interval?,
+        addresses,
+        interface: interface?,
+        candidates,
+        way: transport.way,
+        extra_peers: transport.extra_peers,
+        source: transport.source,
+        authentication: authentication?,
+        preemption: preemption?,
+        election: spec.election.clone(),
+        checksum: spec.checksum,
+        address_lifetime: spec.address_lifetime,
+    })
+}
+
+fn identity(object: &VirtualRouter, remarks: &mut Remarks) -> Option<String> {
+    if object.metadata.namespace.is_some() {
+        remarks.warn(
+            "metadata.namespace",
+            "a VirtualRouter lives in no namespace: remove this",
+        );
+    }
+    let name = object.metadata.name.clone().unwrap_or_default();
+    match address::bad_object_name(&name) {
+        Some(message) => {
+            remarks.error("metadata.name", message);
+            None
+        }
+        None => Some(name),
+    }
+}
+
+fn vrid(spec: &VirtualRouterSpec, remarks: &mut Remarks) -> Option<u8> {
+    let path = "spec.virtualRouterId";
+    let Some(vrid) = spec.virtual_router_id else {
+        remarks.error(
+            path,
+            "required, because nodes that share nothing cannot allocate it: choose 1 to 255, unused on the link and equal on all nodes",
+        );
+        return None;
+    };
+    match u8::try_from(vrid) {
+        Ok(vrid) if vrid > 0 => Some(vrid),
+        Ok(_) | Err(_) => {
+            remarks.error(path, format!("{vrid} is no VRID: choose 1 to 255"));
+            None
+        }
+    }
+}
+
+/// The addresses, if every one is usable and all are of one family.
+fn addresses(
+    spec: &VirtualRouterSpec,
+    nodes: &BTreeMap<String, Vec<IpAddr>>,
+    remarks: &mut Remarks,
+) -> Option<Vec<NodeAddress>> {
+    let count = spec.addresses.len();
+    if count == 0 || count > 255 {
+        let message = format!("{count} addresses: a virtual router has 1 to 255");
+        remarks.error("spec.addresses", message);
+        return None;
+    }
+    let mut family = None;
+    let mut good: Vec<NodeAddress> = Vec::with_capacity(count);
+    for (i, entry) in spec.addresses.iter().enumerate() {
+        let path = format!("spec.addresses[{i}].address");
+        let address = match address::parse(&entry.address) {
+            Ok(address) => address,
+            Err(message) => {
+                remarks.error(path, message);
+                continue;
+            }
+        };
+        let own = AddressFamily::of(&address);
+        let first = *family.get_or_insert(own);
+        let length_path = format!("spec.addresses[{i}].prefixLength");
+        let prefix_length = prefix_length(entry.prefix_length, own, length_path, remarks);
+        if let Some(message) = why_not(address, prefix_length, first, &good, nodes) {
+            remarks.error(path, message);
+            continue;
+        }
+        good.extend(prefix_length.map(|prefix_length| NodeAddress {
+            address,
+            prefix_length,
+        }));
+    }
+    (good.len() == count).then_some(good)
+}
+
+fn prefix_length(
+    given: Option<i64>,
+    family: AddressFamily,
+    path: String,
+    remarks: &mut Remarks,
+) -> Option<u8> {
+    let bits = family.bits();
+    let Some(given) = given else {
+        return Some(bits);
+    };
+    let length = u8::try_from(given).ok().filter(|l| (1..=bits).contains(l));
+    if length.is_none() {
+        let message =
+            format!("{given} is no prefix length of an {family} address: choose 1 to {bits}");
+        remarks.error(path, message);
+    }
+    length
+}
+
+/// Why a well-formed address cannot be the next virtual address, if so.
+fn why_not(
+    address: IpAddr,
+    prefix_length: Option<u8>,
+    family: AddressFamily,
+    before: &[NodeAddress],
+    nodes: &BTreeMap<String, Vec<IpAddr>>,
+) -> Option<String> {
+    let own = AddressFamily::of(&address);
+    if own != family {
+        return Some(format!(
+            "{own} beside {family}: a router of both families is refused until they can move together; make a second VirtualRouter for the {own} addresses"
+        ));
+    }
+    if before.iter().any(|a| a.address == address) {
+        return Some(format!("{address} is listed twice: remove one"));
+    }
+    if let Some((node, _)) = nodes.iter().find(|(_, a)| a.contains(&address)) {
+        return Some(format!(
+            "{address} is the InternalIP of node {node}: choose an address that belongs to no node"
+        ));
+    }
+    address::unusable(address)
+        .or_else(|| prefix_length.and_then(|length| address::no_host(address, length)))
+}
+
+fn interface(
+    spec: &VirtualRouterSpec,
+    addresses: Option<&[NodeAddress]>,
+    remarks: &mut Remarks,
+) -> Option<InterfaceChoice> {
+    let Some(interface) = &spec.interface else {
+        if addresses.is_some_and(|all| all.iter().all(|a| address::link_local(a.address))) {
+            remarks.error(
+                "spec.interface",
+                "required, because every interface has a subnet for link-local addresses: say `interface: {type: Name, name: …}`",
+            );
+        }
+        return Some(InterfaceChoice::FirstAddress);
+    };
+    only_member_of_its_type(interface, remarks);
+    match interface.kind {
+        InterfaceType::Name => {
+            let name = required(
+                &interface.name,
+                "spec.interface.name",
+                "type: Name",
+                remarks,
+            )?;
+            match address::bad_interface_name(name) {
+                Some(message) => {
+                    remarks.error("spec.interface.name", message);
+                    None
+                }
+                None => Some(InterfaceChoice::Name { name: name.clone() }),
+            }
+        }
+        InterfaceType::Subnet => {
+            let path = "spec.interface.subnet";
+            let subnet = required(&interface.subnet, path, "type: Subnet", remarks)?;
+            match address::subnet(subnet) {
+                Ok((network, prefix_length)) => Some(InterfaceChoice::Subnet {
+                    network,
+                    prefix_length,
+                }),
+                Err(message) => {
+                    remarks.error(path, message);
+                    None
+                }
+            }
+        }
+        InterfaceType::DefaultRoute => Some(InterfaceChoice::DefaultRoute),
+    }
+}
+
+fn only_member_of_its_type(interface: &Interface, remarks: &mut Remarks) {
+    if interface.name.is_some() && interface.kind != InterfaceType::Name {
+        remarks.error(
+            "spec.interface.name",
+            "belongs to `type: Name`: remove it, or change the type",
+        );
+    }
+    if interface.subnet.is_some() && interface.kind != InterfaceType::Subnet {
+        remarks.error(
+            "spec.interface.subnet",
+            "belongs to `type: Subnet`: remove it, or change the type",
+        );
+    }
+}
+
+/// The member of a union that its type asks for.
+fn required<'a, T>(
+    member: &'a Option<T>,
+    path: &str,
+    because: &str,
+    remarks: &mut Remarks,
+) -> Option<&'a T> {
+    if member.is_none() {
+        remarks.error(path, format!("required with `{because}`"));
+    }
+    member.as_ref()
+}
+
+/// More addresses than a frame of 1500 bytes carries.
+fn crowded(family: AddressFamily, count: usize, remarks: &mut Remarks) {
+    if family == AddressFamily::V6 && count > IPV6_ADDRESSES_IN_1500 {
+        remarks.warn(
+            format!("spec.addresses[{IPV6_ADDRESSES_IN_1500}]"),
+            format!(
+                "{count} IPv6 addresses need an MTU of {}: an advertisement on a link of 1500 carries {IPV6_ADDRESSES_IN_1500}; spread them over several routers",
+                40 + 8 + 16 * count
+            ),
+        );
+    }
+}

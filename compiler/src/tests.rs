@@ -1,0 +1,743 @@
+//! Good and bad objects with what is said about them.
+
+mod properties;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::{Value, json};
+use vipkeeper_crds::{NodeTransport, ProtocolVersion};
+
+use super::*;
+
+/// A router that breaks no rule, with `patch` laid over its spec; null removes a field.
+fn router(name: &str, patch: Value) -> VirtualRouter {
+    let mut spec = json!({
+        "addresses": [{"address": "192.0.2.100"}],
+        "interface": {"type": "Name", "name": "eth1"},
+        "virtualRouterId": 51,
+        "nodes": {"priorities": [{"node": "a", "priority": 100}, {"node": "b", "priority": 90}]},
+    });
+    merge(&mut spec, patch);
+    without_nulls(&mut spec);
+    serde_json::from_value(json!({
+        "apiVersion": "vipkeeper.io/v1alpha1", "kind": "VirtualRouter",
+        "metadata": {"name": name}, "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn merge(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    let fields = target.as_object_mut().unwrap();
+    for (key, value) in patch {
+        merge(fields.entry(key).or_insert(Value::Null), value);
+    }
+}
+
+fn without_nulls(value: &mut Value) {
+    let Value::Object(fields) = value else {
+        return;
+    };
+    fields.retain(|_, field| !field.is_null());
+    fields.values_mut().for_each(without_nulls);
+}
+
+fn node(name: &str, addresses: &[&str]) -> Node {
+    let addresses: Vec<Value> = addresses
+        .iter()
+        .map(|a| json!({"type": "InternalIP", "address": a}))
+        .collect();
+    serde_json::from_value(json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": name}, "status": {"addresses": addresses},
+    }))
+    .unwrap()
+}
+
+fn objects(routers: Vec<VirtualRouter>) -> Objects {
+    let secret = SecretName {
+        namespace: "vipkeeper-keys".into(),
+        name: "vr".into(),
+    };
+    Objects {
+        routers,
+        nodes: vec![
+            node("a", &["192.0.2.1", "2001:db8::a"]),
+            node("b", &["192.0.2.2", "2001:db8::b"]),
+        ],
+        secrets: BTreeMap::from([(secret, BTreeSet::from(["password".to_owned()]))]),
+    }
+}
+
+fn ipv6(addresses: &[&str], more: Value) -> Value {
+    let addresses: Vec<Value> = addresses.iter().map(|a| json!({"address": a})).collect();
+    let mut patch = json!({"addresses": addresses});
+    merge(&mut patch, more);
+    patch
+}
+
+fn password(more: Value) -> Value {
+    let mut patch = json!({
+        "version": 2,
+        "authentication": {"type": "Password", "password": {"secretRef": {"name": "vr", "key": "password"}}},
+    });
+    merge(&mut patch, more);
+    patch
+}
+
+fn addresses_of(count: usize) -> Value {
+    let all: Vec<Value> = (1..=count)
+        .map(|i| json!({"address": format!("2001:db8::1:{i:x}")}))
+        .collect();
+    json!({"addresses": all})
+}
+
+#[test]
+fn a_router_that_breaks_no_rule_runs_on_its_candidates_alone() {
+    let good = [
+        json!({}),
+        json!({"interface": null}),
+        json!({"interface": {"type": "Subnet", "name": null, "subnet": "192.0.2.0/24"}}),
+        json!({"interface": {"type": "DefaultRoute", "name": null}}),
+        json!({"addresses": [{"address": "192.0.2.100", "prefixLength": 24}, {"address": "169.254.1.1"}]}),
+        json!({"advertisementInterval": "10ms"}),
+        json!({"advertisementInterval": "40s950ms"}),
+        json!({"version": 2, "advertisementInterval": "4m15s"}),
+        json!({"preemption": {"mode": "Delayed", "delay": "5m"}}),
+        json!({"election": {"downAdvertisements": 10, "strict": true}}),
+        json!({"transport": {"mode": "Unicast"}}),
+        json!({"transport": {"group": "224.0.0.100", "extraPeers": [{"address": "192.0.2.9", "minTTL": 255}]}}),
+        json!({"checksum": "RFC5798"}),
+        json!({"addressLifetime": "Forever"}),
+        password(json!({})),
+        ipv6(&["2001:db8::100"], json!({})),
+        ipv6(&["fe80::100"], json!({})),
+        ipv6(
+            &["fe80::100", "2001:db8::100"],
+            json!({"interface": null, "election": {"strict": true}}),
+        ),
+        ipv6(
+            &["2001:db8::100"],
+            json!({"transport": {"mode": "Unicast"}}),
+        ),
+        addresses_of(90),
+    ];
+    for patch in good {
+        let objects = objects(vec![router("r", patch.clone())]);
+        for node in ["a", "b"] {
+            let compiled = compile(&objects, node);
+            assert_eq!(compiled.findings, [], "{patch}");
+            assert_eq!(compiled.configs.len(), 1, "{patch}");
+            assert_eq!(compiled.configs[0].node_name, node);
+        }
+        assert_eq!(compile(&objects, "c").configs, [], "{patch}");
+    }
+}
+
+#[test]
+fn each_broken_rule_names_its_field_and_the_way_out() {
+    let two =
+        |address: &str| json!({"addresses": [{"address": "192.0.2.100"}, {"address": address}]});
+    let one = |address: &str| json!({"addresses": [{"address": address}]});
+    let interface = |kind: &str, more: Value| {
+        let mut all = json!({"interface": {"type": kind, "name": null}});
+        merge(&mut all["interface"], more);
+        all
+    };
+    let priorities = |list: Value| json!({"nodes": {"priorities": list}});
+    let unicast = |more: Value| {
+        let mut all = json!({"transport": {"mode": "Unicast"}});
+        merge(&mut all, more);
+        all
+    };
+    let bad = [
+        (json!({"addresses": []}), "spec.addresses", "1 to 255"),
+        (addresses_of(256), "spec.addresses", "256 addresses"),
+        (
+            one("192.0.2"),
+            "spec.addresses[0].address",
+            "is not an IP address",
+        ),
+        (
+            one("192.0.2.1/24"),
+            "spec.addresses[0].address",
+            "`prefixLength: 24`",
+        ),
+        (
+            one("fe80::1%eth0"),
+            "spec.addresses[0].address",
+            "the interface in spec.interface",
+        ),
+        (
+            one("2001:DB8::1"),
+            "spec.addresses[0].address",
+            "write `2001:db8::1`",
+        ),
+        (
+            one("2001:db8:0::1"),
+            "spec.addresses[0].address",
+            "write `2001:db8::1`",
+        ),
+        (one("0.0.0.0"), "spec.addresses[0].address", "unspecified"),
+        (one("0.1.2.3"), "spec.addresses[0].address", "no host"),
+        (one("127.0.0.1"), "spec.addresses[0].address", "loopback"),
+        (one("224.0.0.18"), "spec.addresses[0].address", "multicast"),
+        (
+            one("255.255.255.255"),
+            "spec.addresses[0].address",
+            "reserved",
+        ),
+        (one("::"), "spec.addresses[0].address", "unspecified"),
+        (one("::1"), "spec.addresses[0].address", "loopback"),
+        (one("ff02::1"), "spec.addresses[0].address", "multicast"),
+        (
+            one("::ffff:192.0.2.1"),
+            "spec.addresses[0].address",
+            "IPv4 address in IPv6 form",
+        ),
+        (
+            one("192.0.2.1"),
+            "spec.addresses[0].address",
+            "InternalIP of node a",
+        ),
+        (
+            two("192.0.2.100"),
+            "spec.addresses[1].address",
+            "listed twice",
+        ),
+        (
+            two("2001:db8::1"),
+            "spec.addresses[1].address",
+            "a second VirtualRouter for the IPv6",
+        ),
+        (
+            json!({"addresses": [{"address": "192.0.2.100", "prefixLength": 33}]}),
+            "spec.addresses[0].prefixLength",
+            "1 to 32",
+        ),
+        (
+            json!({"addresses": [{"address": "192.0.2.100", "prefixLength": 0}]}),
+            "spec.addresses[0].prefixLength",
+            "1 to 32",
+        ),
+        (
+            json!({"addresses": [{"address": "192.0.2.0", "prefixLength": 24}]}),
+            "spec.addresses[0].address",
+            "network address",
+        ),
+        (
+            json!({"addresses": [{"address": "192.0.2.255", "prefixLength": 24}]}),
+            "spec.addresses[0].address",
+            "broadcast address",
+        ),
+        (
+            json!({"interface": {"name": null, "type": "Name"}}),
+            "spec.interface.name",
+            "required with `type: Name`",
+        ),
+        (
+            interface("Name", json!({"name": "a/b"})),
+            "spec.interface.name",
+            "1 to 15",
+        ),
+        (
+            interface("Name", json!({"name": "abcdefghijklmnop"})),
+            "spec.interface.name",
+            "1 to 15",
+        ),
+        (
+            interface("Name", json!({"name": "eth1", "subnet": "192.0.2.0/24"})),
+            "spec.interface.subnet",
+            "belongs to `type: Subnet`",
+        ),
+        (
+            interface("DefaultRoute", json!({"name": "eth1"})),
+            "spec.interface.name",
+            "belongs to `type: Name`",
+        ),
+        (
+            interface("Subnet", json!({})),
+            "spec.interface.subnet",
+            "required",
+        ),
+        (
+            interface("Subnet", json!({"subnet": "192.0.2.1/24"})),
+            "spec.interface.subnet",
+            "write `192.0.2.0/24`",
+        ),
+        (
+            interface("Subnet", json!({"subnet": "192.0.2.0"})),
+            "spec.interface.subnet",
+            "not a subnet",
+        ),
+        (
+            interface("Subnet", json!({"subnet": "192.0.2.0/33"})),
+            "spec.interface.subnet",
+            "not a subnet",
+        ),
+        (
+            interface("Subnet", json!({"subnet": "0.0.0.0/0"})),
+            "spec.interface.subnet",
+            "not a subnet",
+        ),
+        (
+            interface("Subnet", json!({"subnet": "fe80::/64"})),
+            "spec.interface.subnet",
+            "every interface",
+        ),
+        (
+            ipv6(&["fe80::100"], json!({"interface": null})),
+            "spec.interface",
+            "type: Name",
+        ),
+        (
+            json!({"virtualRouterId": null}),
+            "spec.virtualRouterId",
+            "required",
+        ),
+        (
+            json!({"virtualRouterId": 0}),
+            "spec.virtualRouterId",
+            "1 to 255",
+        ),
+        (
+            json!({"virtualRouterId": 256}),
+            "spec.virtualRouterId",
+            "1 to 255",
+        ),
+        (json!({"version": 4}), "spec.version", "choose 3"),
+        (
+            ipv6(&["2001:db8::100"], json!({"version": 2})),
+            "spec.version",
+            "IPv4 only",
+        ),
+        (
+            json!({"advertisementInterval": "15ms"}),
+            "spec.advertisementInterval",
+            "steps of 10ms",
+        ),
+        (
+            json!({"advertisementInterval": "0s"}),
+            "spec.advertisementInterval",
+            "from 10ms",
+        ),
+        (
+            json!({"advertisementInterval": "40960ms"}),
+            "spec.advertisementInterval",
+            "to 40s950ms",
+        ),
+        (
+            json!({"version": 2, "advertisementInterval": "1500ms"}),
+            "spec.advertisementInterval",
+            "whole seconds",
+        ),
+        (
+            json!({"version": 2, "advertisementInterval": "256s"}),
+            "spec.advertisementInterval",
+            "4m15s",
+        ),
+        (priorities(json!([])), "spec.nodes.priorities", "required"),
+        (
+            priorities(json!([{"node": "a", "priority": 1}, {"node": "a", "priority": 2}])),
+            "spec.nodes.priorities[1].node",
+            "listed twice",
+        ),
+        (
+            priorities(json!([{"node": "", "priority": 1}])),
+            "spec.nodes.priorities[0].node",
+            "name the node",
+        ),
+        (
+            priorities(json!([{"node": "a", "priority": 0}])),
+            "spec.nodes.priorities[0].priority",
+            "1 to 254",
+        ),
+        (
+            priorities(json!([{"node": "a", "priority": 255}])),
+            "spec.nodes.priorities[0].priority",
+            "address owner",
+        ),
+        (
+            priorities(json!([{"node": "a", "priority": 300}])),
+            "spec.nodes.priorities[0].priority",
+            "1 to 254",
+        ),
+        (
+            json!({"preemption": {"mode": "Delayed"}}),
+            "spec.preemption.delay",
+            "required",
+        ),
+        (
+            json!({"preemption": {"mode": "Delayed", "delay": "0s"}}),
+            "spec.preemption.delay",
+            "1ms to 1h",
+        ),
+        (
+            json!({"preemption": {"mode": "Never", "delay": "1s"}}),
+            "spec.preemption.delay",
+            "mode: Delayed",
+        ),
+        (
+            json!({"election": {"downAdvertisements": 0}}),
+            "spec.election.downAdvertisements",
+            "1 to 10",
+        ),
+        (
+            json!({"election": {"downAdvertisements": 11}}),
+            "spec.election.downAdvertisements",
+            "1 to 10",
+        ),
+        (
+            ipv6(&["2001:db8::100"], json!({"election": {"strict": true}})),
+            "spec.addresses[0].address",
+            "link-local",
+        ),
+        (
+            json!({"transport": {"group": "239.0.0.1"}}),
+            "spec.transport.group",
+            "224.0.0.0/24",
+        ),
+        (
+            json!({"transport": {"group": "ff02::12"}}),
+            "spec.transport.group",
+            "no IPv4 multicast group",
+        ),
+        (
+            ipv6(
+                &["2001:db8::100"],
+                json!({"transport": {"group": "ff05::12"}}),
+            ),
+            "spec.transport.group",
+            "ff02::/16",
+        ),
+        (
+            unicast(json!({"transport": {"group": "224.0.0.18"}})),
+            "spec.transport.group",
+            "mode: Multicast",
+        ),
+        (
+            json!({"transport": {"source": "192.0.2.100"}}),
+            "spec.transport.source",
+            "moves",
+        ),
+        (
+            json!({"transport": {"source": "2001:db8::1"}}),
+            "spec.transport.source",
+            "not IPv4",
+        ),
+        (
+            ipv6(
+                &["2001:db8::100"],
+                json!({"transport": {"source": "2001:db8::1"}}),
+            ),
+            "spec.transport.source",
+            "fe80::",
+        ),
+        (
+            json!({"transport": {"extraPeers": [{"address": "2001:db8::1"}]}}),
+            "spec.transport.extraPeers[0].address",
+            "not IPv4",
+        ),
+        (
+            json!({"transport": {"extraPeers": [{"address": "224.0.0.1"}]}}),
+            "spec.transport.extraPeers[0].address",
+            "multicast",
+        ),
+        (
+            json!({"transport": {"extraPeers": [{"address": "192.0.2.9", "minTTL": 256}]}}),
+            "spec.transport.extraPeers[0].minTTL",
+            "0 to 255",
+        ),
+        (
+            json!({"transport": {"extraPeers": [{"address": "192.0.2.9"}, {"address": "192.0.2.9"}]}}),
+            "spec.transport.extraPeers[1].address",
+            "listed twice",
+        ),
+        (
+            unicast(priorities(
+                json!([{"node": "a", "priority": 1}, {"node": "z", "priority": 2}]),
+            )),
+            "spec.nodes.priorities[1].node",
+            "add the core v1 Node z",
+        ),
+        (
+            unicast(priorities(json!([{"node": "a", "priority": 1}]))),
+            "spec.transport.mode",
+            "nobody to speak to",
+        ),
+        (
+            unicast(
+                json!({"nodes": {"priorities": [{"node": "a", "priority": 1}]}, "transport": {"extraPeers": [{"address": "192.0.2.1"}]}}),
+            ),
+            "spec.transport.mode",
+            "nobody to speak to",
+        ),
+        (
+            json!({"authentication": {"type": "Password"}}),
+            "spec.authentication.password",
+            "required",
+        ),
+        (
+            password(json!({"version": 3})),
+            "spec.authentication.type",
+            "version 3 has no password",
+        ),
+        (
+            password(json!({"authentication": {"type": "None"}})),
+            "spec.authentication.password",
+            "type: Password",
+        ),
+        (
+            password(json!({"authentication": {"password": {"secretRef": {"name": "x"}}}})),
+            "spec.authentication.password.secretRef.name",
+            "vipkeeper-keys",
+        ),
+        (
+            password(json!({"authentication": {"password": {"secretRef": {"namespace": "x"}}}})),
+            "spec.authentication.password.secretRef.name",
+            "namespace x",
+        ),
+        (
+            password(json!({"authentication": {"password": {"secretRef": {"key": "x"}}}})),
+            "spec.authentication.password.secretRef.key",
+            "[password]",
+        ),
+        (
+            json!({"version": 2, "checksum": "RFC9568"}),
+            "spec.checksum",
+            "version 2",
+        ),
+        (
+            ipv6(&["2001:db8::100"], json!({"checksum": "RFC5798"})),
+            "spec.checksum",
+            "IPv6",
+        ),
+        (
+            json!({"addressLifetime": "5s"}),
+            "spec.addressLifetime",
+            "10s to 1h",
+        ),
+        (
+            json!({"addressLifetime": "2h"}),
+            "spec.addressLifetime",
+            "10s to 1h",
+        ),
+    ];
+    for (patch, path, message) in bad {
+        let compiled = compile(&objects(vec![router("r", patch.clone())]), "a");
+        let found = compiled.findings.iter().any(|f| {
+            f.severity == Severity::Error && f.path == path && f.message.contains(message)
+        });
+        assert!(
+            found,
+            "{patch}: {path}: {message}: {:#?}",
+            compiled.findings
+        );
+        assert_eq!(compiled.configs, [], "{patch}");
+    }
+}
+
+#[test]
+fn what_is_odd_but_can_run_is_a_warning() {
+    let unknown_peer = json!({
+        "transport": {"mode": "Unicast", "extraPeers": [{"address": "192.0.2.9"}]},
+        "nodes": {"priorities": [{"node": "a", "priority": 1}, {"node": "z", "priority": 2}]},
+    });
+    let odd = [
+        (
+            json!({"nodes": {"priorities": [{"node": "a", "priority": 100}, {"node": "b", "priority": 100}]}}),
+            "spec.nodes.priorities[1].priority",
+            "a has priority 100 too",
+        ),
+        (addresses_of(91), "spec.addresses[90]", "MTU of 1504"),
+        (
+            json!({"transport": {"source": "192.0.2.7"}}),
+            "spec.transport.source",
+            "several nodes",
+        ),
+        (
+            unknown_peer,
+            "spec.nodes.priorities[1].node",
+            "extraPeers lists its address",
+        ),
+    ];
+    for (patch, path, message) in odd {
+        let compiled = compile(&objects(vec![router("r", patch.clone())]), "a");
+        let [finding] = &compiled.findings[..] else {
+            panic!("{patch}: {:?}", compiled.findings);
+        };
+        assert_eq!(
+            (finding.severity, finding.path.as_str()),
+            (Severity::Warning, path)
+        );
+        assert!(finding.message.contains(message), "{finding:?}");
+        assert_eq!(compiled.configs.len(), 1, "{patch}");
+    }
+}
+
+#[test]
+fn one_reading_finds_every_mistake_of_an_object() {
+    let patch = json!({"addresses": [{"address": "x"}], "virtualRouterId": 0, "version": 4, "addressLifetime": "1s"});
+    let compiled = compile(&objects(vec![router("r", patch)]), "a");
+    let paths: Vec<&str> = compiled.findings.iter().map(|f| f.path.as_str()).collect();
+    assert_eq!(
+        paths,
+        [
+            "spec.addresses[0].address",
+            "spec.virtualRouterId",
+            "spec.version",
+            "spec.addressLifetime"
+        ]
+    );
+}
+
+#[test]
+fn unicast_peers_are_the_others_and_the_source_is_what_they_know() {
+    let patch = json!({"transport": {"mode": "Unicast", "extraPeers": [{"address": "192.0.2.9", "minTTL": 64}]}});
+    let compiled = compile(&objects(vec![router("r", patch)]), "b");
+    let config = &compiled.configs[0];
+    let NodeTransport::Unicast { peers } = &config.transport else {
+        panic!("{config:?}");
+    };
+    let peers: Vec<_> = peers
+        .iter()
+        .map(|p| (p.address.to_string(), p.min_ttl))
+        .collect();
+    assert_eq!(
+        peers,
+        [("192.0.2.1".to_owned(), 0), ("192.0.2.9".to_owned(), 64)]
+    );
+    assert_eq!(config.source, Some("192.0.2.2".parse().unwrap()));
+}
+
+#[test]
+fn the_interval_defaults_to_the_version() {
+    for (version, expected, millis) in [
+        (2, ProtocolVersion::V2, 1_000),
+        (3, ProtocolVersion::V3, 250),
+    ] {
+        let compiled = compile(
+            &objects(vec![router("r", json!({"version": version}))]),
+            "a",
+        );
+        let config = &compiled.configs[0];
+        assert_eq!(config.version, expected);
+        assert_eq!(config.advertisement_interval.as_millis(), millis);
+    }
+}
+
+/// Two routers that differ in everything that must differ, except for `second`.
+fn pair(first: Value, second: Value) -> Compiled {
+    let mut other = json!({"addresses": [{"address": "192.0.2.101"}], "virtualRouterId": 52});
+    merge(&mut other, second);
+    compile(&objects(vec![router("z", first), router("b", other)]), "a")
+}
+
+#[test]
+fn an_address_belongs_to_the_first_that_asked() {
+    let clash = json!({"addresses": [{"address": "192.0.2.102"}, {"address": "192.0.2.100", "prefixLength": 24}]});
+    let compiled = pair(json!({}), clash.clone());
+    assert_eq!(compiled.configs.len(), 1);
+    assert_eq!(compiled.configs[0].router, "z");
+    assert_eq!(compiled.findings[0].path, "spec.addresses[1].address");
+    assert!(
+        compiled.findings[0]
+            .message
+            .contains("belongs to VirtualRouter z")
+    );
+
+    let compiled = pair(json!({"version": 9}), clash);
+    assert_eq!(compiled.configs.len(), 1, "a refused router claims nothing");
+    assert_eq!(compiled.configs[0].router, "b");
+}
+
+#[test]
+fn the_older_object_wins_whatever_the_order() {
+    let mut young = router("young", json!({}));
+    let mut old = router("old", json!({}));
+    young.metadata.creation_timestamp = Some(Time("2026-01-02T00:00:00Z".parse().unwrap()));
+    old.metadata.creation_timestamp = Some(Time("2026-01-01T00:00:00Z".parse().unwrap()));
+    let compiled = compile(&objects(vec![young, old]), "a");
+    assert_eq!(compiled.configs.len(), 1);
+    assert_eq!(compiled.configs[0].router, "old");
+}
+
+#[test]
+fn a_vrid_is_used_once_on_a_link() {
+    let none = json!({"interface": null});
+    let subnet = |s: &str| json!({"interface": {"type": "Subnet", "name": null, "subnet": s}});
+    let default_route = json!({"interface": {"type": "DefaultRoute", "name": null}});
+    let name = |n: &str| json!({"interface": {"type": "Name", "name": n}});
+    let wide =
+        json!({"interface": null, "addresses": [{"address": "192.0.2.100", "prefixLength": 24}]});
+    let (yes, perhaps, no) = (Some(Severity::Error), Some(Severity::Warning), None);
+    for (first, second, expected) in [
+        (name("eth1"), name("eth1"), yes),
+        (name("eth1"), name("eth2"), no),
+        (default_route.clone(), default_route.clone(), yes),
+        (subnet("192.0.2.0/24"), subnet("192.0.2.0/24"), yes),
+        (subnet("192.0.2.0/24"), subnet("192.0.2.0/25"), yes),
+        (subnet("192.0.2.0/24"), subnet("198.51.100.0/24"), no),
+        (subnet("192.0.2.0/24"), subnet("2001:db8::/64"), perhaps),
+        (subnet("192.0.2.0/24"), none.clone(), yes),
+        (none.clone(), subnet("192.0.2.0/24"), yes),
+        (none.clone(), none.clone(), perhaps),
+        (wide, none.clone(), yes),
+        (name("eth1"), default_route, perhaps),
+    ] {
+        let mut second = second;
+        merge(&mut second, json!({"virtualRouterId": 51}));
+        let compiled = pair(first.clone(), second.clone());
+        let found = compiled.findings.first().map(|f| f.severity);
+        assert_eq!(found, expected, "{first} {second}: {:?}", compiled.findings);
+        assert!(
+            compiled
+                .findings
+                .iter()
+                .all(|f| f.path == "spec.virtualRouterId")
+        );
+        assert_eq!(compiled.configs.len(), if found == yes { 1 } else { 2 });
+    }
+}
+
+#[test]
+fn one_vrid_serves_both_families() {
+    let second = ipv6(&["2001:db8::100"], json!({"virtualRouterId": 51}));
+    let compiled = pair(json!({}), second);
+    assert_eq!(compiled.findings, []);
+    assert_eq!(compiled.configs.len(), 2);
+}
+
+#[test]
+fn a_node_address_that_cannot_be_read_is_a_warning() {
+    let mut objects = objects(vec![router("r", json!({}))]);
+    objects.nodes.push(node("c", &["nonsense"]));
+    let compiled = compile(&objects, "a");
+    assert_eq!(compiled.configs.len(), 1);
+    assert_eq!(compiled.findings[0].object, ObjectName::new("Node", "c"));
+    assert_eq!(compiled.findings[0].path, "status.addresses[0].address");
+}
+
+#[test]
+fn a_configuration_survives_its_json() {
+    let all = [
+        json!({}),
+        password(json!({})),
+        json!({"transport": {"mode": "Unicast"}, "preemption": {"mode": "Delayed", "delay": "1s"}}),
+    ];
+    for patch in all {
+        let config = compile(&objects(vec![router("r", patch)]), "a")
+            .configs
+            .remove(0);
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(
+            serde_json::from_str::<NodeConfigSpec>(&text).unwrap(),
+            config
+        );
+    }
+}
