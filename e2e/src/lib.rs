@@ -1,1 +1,26 @@
-//! Labs.
+//! The lab: network namespaces as nodes, real daemons in them, real packets captured and measured.
+//!
+//! Owns namespaces, processes and temporary files of its own and removes them, also on panic, SIGINT and
+//! SIGTERM. Never touches an interface, bridge or address of the host. Needs root and iproute2.
+
+mod remains;
+mod sys;
+
+pub mod addresses;
+pub mod capture;
+pub mod clock;
+pub mod frame;
+pub mod harness;
+pub mod keepalived;
+pub mod lab;
+pub mod meter;
+pub mod namespace;
+pub mod process;
+pub mod wait;
+
+pub use capture::Capture;
+pub use clock::Moment;
+pub use keepalived::Keepalived;
+pub use lab::{Lab, Node};
+pub use meter::Meter;
+pub use process::Process;

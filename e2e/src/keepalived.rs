@@ -1,0 +1,169 @@
+//! keepalived as the peer: its configuration from typed options, and its start inside a node.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::IpAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::lab::Node;
+use crate::process::Process;
+
+/// A keepalived of one node.
+#[derive(Clone, Debug)]
+pub struct Keepalived {
+    /// VRRP version of its instances; IPv6 ones are version 3 always.
+    pub version: u8,
+    /// `vrrp_rt_priority`: SCHED_RR priority of the VRRP process.
+    pub realtime: Option<u8>,
+    /// `vrrp_no_swap`: locks the VRRP process's memory.
+    pub no_swap: bool,
+    /// Its instances.
+    pub instances: Vec<Instance>,
+}
+
+/// A `vrrp_instance`.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// `interface`.
+    pub interface: String,
+    /// `virtual_router_id`.
+    pub vrid: u8,
+    /// `priority`.
+    pub priority: u8,
+    /// `advert_int`; whole seconds in version 2.
+    pub interval: Duration,
+    /// `virtual_ipaddress`, all of one family, each a host address on `interface`.
+    pub addresses: Vec<IpAddr>,
+    /// `auth_type PASS` with this `auth_pass`.
+    pub password: Option<String>,
+    /// `unicast_src_ip` and `unicast_peer`; multicast without.
+    pub unicast: Option<(IpAddr, Vec<IpAddr>)>,
+    /// `nopreempt` if false.
+    pub preempt: bool,
+}
+
+impl Keepalived {
+    /// A keepalived with one instance and its defaults.
+    #[must_use]
+    pub fn new(version: u8, instance: Instance) -> Self {
+        Self {
+            version,
+            realtime: None,
+            no_swap: false,
+            instances: vec![instance],
+        }
+    }
+
+    /// Starts it in the foreground inside `node`.
+    ///
+    /// # Errors
+    /// When it is not installed or its files cannot be written.
+    pub fn start(&self, node: &Node) -> Result<Process> {
+        let file = |name: &str| node.directory().join(name);
+        let configuration = file("keepalived.conf");
+        fs::write(&configuration, self.configuration()?)
+            .with_context(|| format!("write {}", configuration.display()))?;
+        let mut command = Command::new("keepalived");
+        command
+            .args(["-P", "-n", "-l", "-D", "-f"])
+            .arg(configuration)
+            .arg("-p")
+            .arg(file("keepalived.pid"))
+            .arg("-r")
+            .arg(file("keepalived-vrrp.pid"));
+        let name = format!("keepalived-{}", node.name());
+        Process::start(&name, command, node.namespace(), node.directory())
+    }
+
+    /// Its configuration file.
+    ///
+    /// # Errors
+    /// Never in practice: writing to a string does not fail.
+    pub fn configuration(&self) -> Result<String> {
+        let mut text = format!("global_defs {{\n  vrrp_version {}\n", self.version);
+        if let Some(priority) = self.realtime {
+            writeln!(text, "  vrrp_rt_priority {priority}")?;
+        }
+        if self.no_swap {
+            text.push_str("  vrrp_no_swap\n");
+        }
+        text.push_str("}\n");
+        for (number, instance) in self.instances.iter().enumerate() {
+            instance.write(&format!("i{number}"), &mut text)?;
+        }
+        Ok(text)
+    }
+}
+
+impl Instance {
+    /// Multicast, preempting, without password, priority 100, an interval of a second, on `eth0`.
+    #[must_use]
+    pub fn new(vrid: u8, addresses: &[IpAddr]) -> Self {
+        Self {
+            interface: "eth0".to_owned(),
+            vrid,
+            priority: 100,
+            interval: Duration::from_secs(1),
+            addresses: addresses.to_vec(),
+            password: None,
+            unicast: None,
+            preempt: true,
+        }
+    }
+
+    fn write(&self, name: &str, text: &mut String) -> Result<()> {
+        writeln!(
+            text,
+            "vrrp_instance {name} {{\n  state BACKUP\n  interface {}\n  virtual_router_id {}\n  \
+             priority {}\n  advert_int {}",
+            self.interface,
+            self.vrid,
+            self.priority,
+            self.interval.as_secs_f64()
+        )?;
+        if !self.preempt {
+            text.push_str("  nopreempt\n");
+        }
+        if let Some(password) = &self.password {
+            writeln!(
+                text,
+                "  authentication {{\n    auth_type PASS\n    auth_pass {password}\n  }}"
+            )?;
+        }
+        if let Some((source, peers)) = &self.unicast {
+            writeln!(text, "  unicast_src_ip {source}\n  unicast_peer {{")?;
+            for peer in peers {
+                writeln!(text, "    {peer}")?;
+            }
+            text.push_str("  }\n");
+        }
+        text.push_str("  virtual_ipaddress {\n");
+        for address in &self.addresses {
+            let length = if address.is_ipv4() { 32 } else { 128 };
+            writeln!(text, "    {address}/{length} dev {}", self.interface)?;
+        }
+        text.push_str("  }\n}\n");
+        Ok(())
+    }
+}
+
+/// The installed version, such as `2.2.7`.
+///
+/// # Errors
+/// When it is not installed.
+pub fn version() -> Result<String> {
+    // It writes its version to standard error.
+    let output = Command::new("keepalived").arg("--version").output()?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let word = text.split_whitespace().find(|word| word.starts_with('v'));
+    Ok(word.context("keepalived names no version")?[1..].to_owned())
+}
+
+/// Whether keepalived can be started.
+#[must_use]
+pub fn is_installed() -> bool {
+    version().is_ok()
+}
