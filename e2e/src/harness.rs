@@ -147,6 +147,8 @@ fn run_child(name: &str) -> Result<Outcome> {
     let mut command = Command::new(env::current_exe()?);
     command
         .env(CHILD, name)
+        // An error says where it comes from in words.
+        .env("RUST_LIB_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

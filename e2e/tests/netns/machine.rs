@@ -1,15 +1,27 @@
 //! What the tests need of the machine, and what they say when it is missing.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use vipkeeper_e2e::harness::Skip;
 use vipkeeper_e2e::{Lab, keepalived};
 
+/// What a loaded machine may add to a protocol's bound.
+pub(crate) const SLACK: Duration = Duration::from_millis(250);
+
 /// A lab, or the reason why there can be none here.
 pub(crate) fn lab(nodes: &[&str], segments: u8) -> Result<Lab> {
-    if !nix::unistd::geteuid().is_root() {
-        return Err(Skip::because("network namespaces need root"));
-    }
+    need_root()?;
     Lab::new(nodes, segments)
+}
+
+/// Skips without the rights to make a namespace.
+pub(crate) fn need_root() -> Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        Ok(())
+    } else {
+        Err(Skip::because("network namespaces need root"))
+    }
 }
 
 /// Skips where keepalived is not installed.
