@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::arbitrary;
 
 /// `ip_datagram` of an advertisement as a real sender makes it is in `tests/keepalived.rs`; these are made by hand.
 fn v4_datagram(payload: &[u8]) -> Vec<u8> {
@@ -229,7 +230,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
-    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
+    fn arbitrary_bytes_never_panic(bytes in arbitrary::bytes(0, 120)) {
         if let Ok(datagram) = Datagram::parse(&bytes) {
             prop_assert!(datagram.header.len() + datagram.payload.len() <= bytes.len());
         }
@@ -238,7 +239,7 @@ proptest! {
     #[test]
     fn almost_right_headers_never_panic_and_never_reach_beyond_the_bytes(
         first in prop_oneof![0x40..=0x4f_u8, 0x60..=0x6f_u8],
-        mut bytes in prop::collection::vec(any::<u8>(), 20..120),
+        mut bytes in arbitrary::bytes(20, 120),
         length in 0..140_u16,
     ) {
         bytes[0] = first;
@@ -254,7 +255,7 @@ proptest! {
     #[test]
     fn a_header_that_is_sent_is_read_back(
         source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, ttl: u8, tos: u8, identification: u16,
-        payload in prop::collection::vec(any::<u8>(), 0..60),
+        payload in arbitrary::bytes(0, 60),
     ) {
         let mut bytes = ipv4_header(
             source, destination, protocol, payload.len() as u16, ttl, tos, identification,
@@ -270,7 +271,7 @@ proptest! {
     #[test]
     fn an_ipv6_header_that_is_sent_is_read_back(
         source: Ipv6Addr, destination: Ipv6Addr, protocol: u8, ttl: u8, class: u8,
-        payload in prop::collection::vec(any::<u8>(), 0..60),
+        payload in arbitrary::bytes(0, 60),
     ) {
         let mut bytes =
             ipv6_header(source, destination, protocol, payload.len() as u16, ttl, class).to_vec();

@@ -2,7 +2,11 @@
 
 use super::*;
 
+mod conformance;
+mod corruption;
+mod emission;
 mod golden;
+mod properties;
 
 const RFC9568: Accept = Accept::Only(ChecksumForm::Rfc9568);
 const RFC5798: Accept = Accept::Only(ChecksumForm::Rfc5798);
@@ -56,4 +60,23 @@ fn multicast_v6() -> Endpoints {
 
 fn vrid(value: u8) -> Vrid {
     Vrid::new(value).unwrap()
+}
+
+/// `message` with its checksum made right again, in the RFC 9568 form over IPv4.
+fn summed_again(mut message: Vec<u8>, endpoints: &Endpoints) -> Vec<u8> {
+    message[6..8].fill(0);
+    let start = match endpoints.family() {
+        Family::V4 => Sum::new(),
+        Family::V6 => endpoints.pseudo_header(message.len()),
+    };
+    let checksum = start.bytes(&message).checksum();
+    message[6..8].copy_from_slice(&checksum.to_be_bytes());
+    message
+}
+
+/// Some byte of `message` changed, and the checksum made right again.
+fn with_byte(message: &str, at: usize, value: u8) -> Vec<u8> {
+    let mut message = hex(message);
+    message[at] = value;
+    summed_again(message, &multicast())
 }
