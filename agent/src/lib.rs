@@ -1,3 +1,5 @@
 //! The agent of a node, as modules; `main.rs` is its command line.
 
 pub mod inventory;
+pub mod plan;
+pub mod source;

@@ -48,7 +48,7 @@ pub struct SecretName {
 /// What a compilation says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compiled {
-    /// One for each accepted router of which the node is a candidate, by router name.
+    /// One for each accepted router of which the node is a candidate, oldest first.
     pub configs: Vec<NodeConfigSpec>,
     /// About all objects, whichever node they concern: the oldest object first, in the order of its fields.
     pub findings: Vec<Finding>,
@@ -73,7 +73,6 @@ pub fn compile(objects: &Objects, node: &str) -> Compiled {
         }
         findings.extend(remarks.into_findings());
     }
-    configs.sort_by(|a, b| (&a.router, a.family).cmp(&(&b.router, b.family)));
     Compiled { configs, findings }
 }
 

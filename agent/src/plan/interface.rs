@@ -1,0 +1,160 @@
+//! Which interface a router runs on.
+//!
+//! Addresses that we hold ourselves are no evidence: a virtual address must not pull its router along.
+
+use std::net::IpAddr;
+
+use vipkeeper_crds::{AddressFamily, InterfaceChoice, NodeAddress, NodeConfigSpec};
+use vipkeeper_vrrp::Ifindex;
+
+use crate::inventory::{Interface, InterfaceAddress, Inventory};
+
+/// The most interfaces that a note lists.
+const LISTED: usize = 16;
+
+type Named<'a> = (&'a str, &'a Interface);
+
+/// The interface that `config` asks for. Says what was looked for if there is none, and which one it is if there
+/// are several.
+pub(super) fn find<'a>(
+    config: &NodeConfigSpec,
+    inventory: &'a Inventory,
+    notes: &mut Vec<String>,
+) -> Option<Named<'a>> {
+    let named = || inventory.interfaces.iter().map(|(n, i)| (n.as_str(), i));
+    let (mut found, wanted): (Vec<(u8, Named<'_>)>, String) = match &config.interface {
+        InterfaceChoice::Name { name } => (
+            named().filter(|(n, _)| n == name).map(|n| (0, n)).collect(),
+            format!("is called {name}"),
+        ),
+        InterfaceChoice::Subnet {
+            network,
+            prefix_length,
+        } => (
+            named()
+                .filter_map(|n| Some((inside(n.1, *network, *prefix_length)?, n)))
+                .collect(),
+            format!("has an address in {network}/{prefix_length}"),
+        ),
+        InterfaceChoice::DefaultRoute => (
+            named()
+                .filter(|(_, i)| default_route(i, config.family))
+                .map(|n| (0, n))
+                .collect(),
+            format!("has the {} default route", config.family),
+        ),
+        InterfaceChoice::FirstAddress => {
+            let first = anchor(config);
+            (
+                named()
+                    .filter_map(|n| Some((around(n.1, first?)?, n)))
+                    .collect(),
+                format!(
+                    "has a subnet with {}",
+                    first.map_or_else(|| "a first address".to_owned(), |a| a.to_string())
+                ),
+            )
+        }
+    };
+    // The most specific subnet, then the lowest index: the same answer as long as nothing changes.
+    found.sort_by_key(|(length, (_, i))| (std::cmp::Reverse(*length), i.index));
+    let best = found.first().copied();
+    match best {
+        None => notes.push(format!(
+            "waits: no interface {wanted}; {}",
+            describe(inventory)
+        )),
+        Some((length, (name, _))) => {
+            let equal = found.iter().skip(1).filter(|(l, _)| *l == length);
+            let others: Vec<&str> = equal.map(|(_, (name, _))| *name).collect();
+            if !others.is_empty() {
+                notes.push(format!(
+                    "runs on {name}; {} also {wanted}: say `interface: {{type: Name, name: …}}` to choose",
+                    others.join(", ")
+                ));
+            }
+        }
+    }
+    best.map(|(_, named)| named)
+}
+
+/// The name of the interface with `index`.
+pub(super) fn name_of(index: Ifindex, inventory: &Inventory) -> String {
+    let mut all = inventory.interfaces.iter();
+    let found = all.find(|(_, i)| i.index == index);
+    found.map_or_else(|| format!("interface {index}"), |(name, _)| name.clone())
+}
+
+/// The addresses of `interface` that are its own, for a note.
+pub(super) fn addresses(interface: &Interface) -> String {
+    let text = |a: &InterfaceAddress| format!("{}/{}", a.address, a.prefix_length);
+    let all: Vec<String> = own(interface).map(text).collect();
+    match all.is_empty() {
+        true => "no address".to_owned(),
+        false => all.join(", "),
+    }
+}
+
+fn own(interface: &Interface) -> impl Iterator<Item = &InterfaceAddress> {
+    interface.addresses.iter().filter(|a| !a.virtual_address)
+}
+
+/// The longest prefix of an own address that lies in a subnet.
+fn inside(interface: &Interface, network: IpAddr, prefix_length: u8) -> Option<u8> {
+    let subnet = (network, prefix_length);
+    own(interface)
+        .filter(|a| holds(subnet, a.address))
+        .map(|a| a.prefix_length)
+        .max()
+}
+
+/// The longest prefix of an own subnet that holds `address`. The address itself, put on an interface by somebody
+/// else (real servers have it on `lo`), is no subnet.
+fn around(interface: &Interface, address: IpAddr) -> Option<u8> {
+    own(interface)
+        .filter(|a| a.address != address && holds((a.address, a.prefix_length), address))
+        .map(|a| a.prefix_length)
+        .max()
+}
+
+fn default_route(interface: &Interface, family: AddressFamily) -> bool {
+    match family {
+        AddressFamily::V4 => interface.default_route_ipv4,
+        AddressFamily::V6 => interface.default_route_ipv6,
+    }
+}
+
+/// The router's first address that is not link-local.
+fn anchor(config: &NodeConfigSpec) -> Option<IpAddr> {
+    let link_local = |a: &&NodeAddress| match a.address {
+        IpAddr::V4(a) => a.is_link_local(),
+        IpAddr::V6(a) => a.is_unicast_link_local(),
+    };
+    let mut addresses = config.addresses.iter();
+    addresses.find(|a| !link_local(a)).map(|a| a.address)
+}
+
+fn holds((first, prefix_length): (IpAddr, u8), address: IpAddr) -> bool {
+    let (first, address, bits) = match (first, address) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (u128::from(a.to_bits()), u128::from(b.to_bits()), 32),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128_u32),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return false,
+    };
+    let host_bits = bits.saturating_sub(u32::from(prefix_length));
+    (first ^ address).checked_shr(host_bits).unwrap_or(0) == 0
+}
+
+/// The interfaces that there are, for a note.
+fn describe(inventory: &Inventory) -> String {
+    let total = inventory.interfaces.len();
+    if total == 0 {
+        return "there is none at all yet".to_owned();
+    }
+    let text = |(name, i): (&String, &Interface)| format!("{name} ({})", addresses(i));
+    let listed: Vec<String> = inventory.interfaces.iter().map(text).take(LISTED).collect();
+    let listed = listed.join("; ");
+    match total.checked_sub(LISTED) {
+        None | Some(0) => format!("there are {listed}"),
+        Some(more) => format!("there are {listed}; and {more} more"),
+    }
+}

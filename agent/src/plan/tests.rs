@@ -1,0 +1,362 @@
+//! Plans of one machine.
+
+use std::collections::BTreeMap;
+
+use vipkeeper_crds::{Duration as Interval, Election, InterfaceChoice, NodeAddress};
+
+use super::*;
+use crate::inventory::InterfaceAddress;
+
+fn config(name: &str, address: &str) -> NodeConfigSpec {
+    let address: IpAddr = address.parse().unwrap();
+    let family = AddressFamily::of(&address);
+    NodeConfigSpec {
+        node_name: "a".into(),
+        router: name.into(),
+        family,
+        virtual_router_id: 51,
+        version: ProtocolVersion::V3,
+        advertisement_interval: Interval::from_millis(250),
+        priority: 100,
+        addresses: vec![NodeAddress {
+            address,
+            prefix_length: family.bits(),
+        }],
+        interface: InterfaceChoice::FirstAddress,
+        transport: NodeTransport::Multicast {
+            group: None,
+            extra_peers: Vec::new(),
+        },
+        source: None,
+        authentication: NodeAuthentication::None,
+        preemption: NodePreemption::Always,
+        election: Election::default(),
+        checksum: Checksum::Auto,
+        address_lifetime: AddressLifetime::default(),
+    }
+}
+
+fn secret() -> SecretKey {
+    SecretKey {
+        namespace: "vipkeeper-keys".into(),
+        name: "vr".into(),
+        key: "password".into(),
+    }
+}
+
+fn with_password(name: &str) -> NodeConfigSpec {
+    NodeConfigSpec {
+        version: ProtocolVersion::V2,
+        advertisement_interval: Interval::from_secs(2),
+        authentication: NodeAuthentication::Password { secret: secret() },
+        ..config(name, "192.0.2.100")
+    }
+}
+
+fn keys(password: &[u8]) -> Keys {
+    let mut keys = Keys::default();
+    keys.insert(secret(), password);
+    keys
+}
+
+fn interface(index: u32, addresses: &[&str]) -> Interface {
+    let address = |text: &&str| {
+        let (text, virtual_address) = match text.strip_prefix('*') {
+            Some(text) => (text, true),
+            None => (*text, false),
+        };
+        let (address, prefix_length) = text.split_once('/').unwrap();
+        InterfaceAddress {
+            address: address.parse().unwrap(),
+            prefix_length: prefix_length.parse().unwrap(),
+            virtual_address,
+            tentative: false,
+        }
+    };
+    Interface {
+        index: Ifindex::new(index).unwrap(),
+        running: true,
+        mac: None,
+        mtu: 1500,
+        addresses: addresses.iter().map(address).collect(),
+        default_route_ipv4: index == 2,
+        default_route_ipv6: index == 3,
+        forwards_ipv6: false,
+    }
+}
+
+/// `lo`, `eth0` with the IPv4 default route, `eth1` with the IPv6 one. A `*` marks a virtual address.
+fn inventory() -> Inventory {
+    let all = [
+        ("lo", interface(1, &["127.0.0.1/8", "192.0.2.100/32"])),
+        (
+            "eth0",
+            interface(2, &["10.0.0.1/8", "fe80::2/64", "*203.0.113.9/24"]),
+        ),
+        (
+            "eth1",
+            interface(3, &["192.0.2.1/24", "fe80::3/64", "2001:db8::3/64"]),
+        ),
+    ];
+    Inventory {
+        interfaces: BTreeMap::from(all.map(|(name, i)| (name.to_owned(), i))),
+    }
+}
+
+fn index_of(config: &NodeConfigSpec, inventory: &Inventory) -> (Option<u32>, Vec<String>) {
+    let resolved = resolve(std::slice::from_ref(config), &Keys::default(), inventory);
+    let [router] = &resolved.plan.routers[..] else {
+        panic!("{resolved:?}");
+    };
+    let notes = resolved.notes.into_iter().map(|n| n.message).collect();
+    (router.interface.map(Ifindex::get), notes)
+}
+
+#[test]
+fn each_way_to_choose_an_interface_finds_it() {
+    let name = |name: &str| InterfaceChoice::Name { name: name.into() };
+    let subnet = |network: &str, prefix_length| InterfaceChoice::Subnet {
+        network: network.parse().unwrap(),
+        prefix_length,
+    };
+    for (address, choice, expected) in [
+        ("192.0.2.100", InterfaceChoice::FirstAddress, Some(3)),
+        ("10.9.9.9", InterfaceChoice::FirstAddress, Some(2)),
+        ("2001:db8::100", InterfaceChoice::FirstAddress, Some(3)),
+        ("198.51.100.1", InterfaceChoice::FirstAddress, None),
+        ("203.0.113.1", InterfaceChoice::FirstAddress, None),
+        ("198.51.100.1", InterfaceChoice::DefaultRoute, Some(2)),
+        ("2001:db8::100", InterfaceChoice::DefaultRoute, Some(3)),
+        ("198.51.100.1", name("eth1"), Some(3)),
+        ("198.51.100.1", name("eth9"), None),
+        ("198.51.100.1", subnet("10.0.0.0", 24), Some(2)),
+        ("198.51.100.1", subnet("2001:db8::", 32), Some(3)),
+        ("198.51.100.1", subnet("203.0.113.0", 24), None),
+    ] {
+        let config = NodeConfigSpec {
+            interface: choice.clone(),
+            ..config("r", address)
+        };
+        let (found, notes) = index_of(&config, &inventory());
+        assert_eq!(found, expected, "{address} {choice:?}: {notes:?}");
+        assert_eq!(notes.is_empty(), found.is_some(), "{notes:?}");
+    }
+}
+
+#[test]
+fn a_router_without_an_interface_waits_and_says_what_it_looked_for() {
+    let (_, notes) = index_of(&config("r", "198.51.100.1"), &inventory());
+    let [note] = &notes[..] else {
+        panic!("{notes:?}");
+    };
+    assert!(
+        note.contains("waits: no interface has a subnet with 198.51.100.1"),
+        "{note}"
+    );
+    assert!(
+        note.contains("eth1 (192.0.2.1/24, fe80::3/64, 2001:db8::3/64)"),
+        "{note}"
+    );
+    assert!(
+        !note.contains("203.0.113.9"),
+        "virtual addresses are no evidence: {note}"
+    );
+    let (_, notes) = index_of(&config("r", "198.51.100.1"), &Inventory::default());
+    assert!(notes[0].contains("there is none at all yet"), "{notes:?}");
+}
+
+#[test]
+fn of_several_interfaces_the_most_specific_then_the_first_is_taken() {
+    let mut inventory = inventory();
+    let more = interface(9, &["192.0.2.9/25"]);
+    inventory.interfaces.insert("eth2".into(), more);
+    let (found, notes) = index_of(&config("r", "192.0.2.101"), &inventory);
+    assert_eq!((found, notes.len()), (Some(9), 0));
+
+    let same = interface(8, &["192.0.2.8/24"]);
+    inventory.interfaces.insert("eth2".into(), same);
+    let (found, notes) = index_of(&config("r", "192.0.2.101"), &inventory);
+    assert_eq!(found, Some(3));
+    assert!(
+        notes[0].contains("runs on eth1; eth2 also has a subnet"),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn the_first_address_that_is_not_link_local_finds_the_interface() {
+    let mut config = config("r", "fe80::100");
+    let global = self::config("r", "2001:db8::100").addresses;
+    config.addresses.extend(global);
+    assert_eq!(index_of(&config, &inventory()).0, Some(3));
+}
+
+#[test]
+fn a_password_is_eight_bytes_without_its_line_end() {
+    let protocol = |value: &[u8]| {
+        let resolved = resolve(&[with_password("r")], &keys(value), &inventory());
+        let notes: Vec<_> = resolved.notes.into_iter().map(|n| n.message).collect();
+        (resolved.plan.routers.first().map(|r| r.protocol), notes)
+    };
+    let seconds = NonZeroU8::new(2).unwrap();
+    let expect = |password: &[u8; 8]| {
+        Some(Protocol::V2 {
+            seconds,
+            password: Some(*password),
+        })
+    };
+    assert_eq!(protocol(b"1234\n"), (expect(b"1234\0\0\0\0"), vec![]));
+    assert_eq!(protocol(b"12345678"), (expect(b"12345678"), vec![]));
+    let (found, notes) = protocol(b"123456789");
+    assert_eq!(found, expect(b"12345678"));
+    assert!(notes[0].contains("9 bytes: the first 8 count"), "{notes:?}");
+    assert!(!notes[0].contains("1234"), "{notes:?}");
+    let (found, notes) = protocol(b"\n");
+    assert_eq!(found, None);
+    assert!(notes[0].contains("empty"), "{notes:?}");
+}
+
+#[test]
+fn a_router_without_its_password_is_left_out_and_the_others_run() {
+    let other = NodeConfigSpec {
+        virtual_router_id: 52,
+        ..config("other", "192.0.2.101")
+    };
+    let resolved = resolve(&[with_password("r"), other], &Keys::default(), &inventory());
+    let names: Vec<&str> = resolved.plan.routers.iter().map(|r| &*r.name).collect();
+    assert_eq!(names, ["other"]);
+    assert_eq!(resolved.notes.len(), 1);
+    let note = &resolved.notes[0];
+    assert_eq!((note.router.as_str(), note.family), ("r", Family::V4));
+    assert!(
+        note.message.contains("vipkeeper-keys/vr[password]"),
+        "{note:?}"
+    );
+}
+
+#[test]
+fn one_vrid_of_one_family_runs_once_on_an_interface() {
+    let configs = [
+        config("first", "192.0.2.100"),
+        config("second", "192.0.2.101"),
+        config("elsewhere", "10.0.0.100"),
+        config("sixth", "2001:db8::100"),
+        config("waits", "198.51.100.1"),
+        config("waits-too", "198.51.100.2"),
+    ];
+    let resolved = resolve(&configs, &Keys::default(), &inventory());
+    let names: Vec<&str> = resolved.plan.routers.iter().map(|r| &*r.name).collect();
+    assert_eq!(names, ["first", "elsewhere", "sixth", "waits", "waits-too"]);
+    let note = resolved
+        .notes
+        .iter()
+        .find(|n| n.router == "second")
+        .unwrap();
+    assert!(
+        note.message.contains("VRID 51 for IPv4 on eth1"),
+        "{note:?}"
+    );
+}
+
+#[test]
+fn what_does_not_fit_the_interface_is_left_out() {
+    let mut config = config("r", "2001:db8::1:0");
+    config.addresses = (0..91_u128)
+        .map(|i| NodeAddress {
+            address: Ipv6Addr::from_bits(0x2001_0db8 << 96 | 1 << 16 | i).into(),
+            prefix_length: 128,
+        })
+        .collect();
+    let resolved = resolve(&[config.clone()], &Keys::default(), &inventory());
+    assert_eq!(resolved.plan.routers, []);
+    assert!(
+        resolved.notes[0]
+            .message
+            .contains("1504 bytes and eth1 has an MTU of 1500")
+    );
+    config.addresses.truncate(90);
+    let resolved = resolve(&[config], &Keys::default(), &inventory());
+    assert_eq!(resolved.plan.routers.len(), 1, "{:?}", resolved.notes);
+}
+
+#[test]
+fn the_groups_of_the_rfc_are_the_default() {
+    for (address, expected) in [("192.0.2.100", "224.0.0.18"), ("2001:db8::100", "ff02::12")] {
+        let resolved = resolve(&[config("r", address)], &Keys::default(), &inventory());
+        let Transport::Multicast { group, .. } = resolved.plan.routers[0].transport else {
+            panic!("{resolved:?}");
+        };
+        assert_eq!(group.to_string(), expected);
+    }
+}
+
+#[test]
+fn a_node_is_not_its_own_peer() {
+    let unicast = |peers: &[&str]| {
+        let peer = |a: &&str| NodePeer {
+            address: a.parse().unwrap(),
+            min_ttl: 1,
+        };
+        let config = NodeConfigSpec {
+            transport: NodeTransport::Unicast {
+                peers: peers.iter().map(peer).collect(),
+            },
+            ..config("r", "192.0.2.100")
+        };
+        resolve(&[config], &Keys::default(), &inventory())
+    };
+    let resolved = unicast(&["192.0.2.1", "192.0.2.2"]);
+    let peers = resolved.plan.routers[0].transport.peers();
+    assert_eq!(peers.len(), 1);
+    assert_eq!(peers[0].address.to_string(), "192.0.2.2");
+    let resolved = unicast(&["192.0.2.1"]);
+    assert_eq!(resolved.plan.routers, []);
+    assert!(resolved.notes[0].message.contains("this node itself"));
+}
+
+#[test]
+fn a_router_waits_until_its_interface_has_the_source() {
+    let from = |source: &str| NodeConfigSpec {
+        source: Some(source.parse().unwrap()),
+        ..config("r", "192.0.2.100")
+    };
+    assert_eq!(index_of(&from("192.0.2.1"), &inventory()).0, Some(3));
+    let (found, notes) = index_of(&from("10.0.0.1"), &inventory());
+    assert_eq!(found, None);
+    assert!(
+        notes[0].contains("eth1 has no address 10.0.0.1"),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn everything_else_arrives_as_it_was_said() {
+    let config = NodeConfigSpec {
+        preemption: NodePreemption::Delayed {
+            delay: Interval::from_secs(5),
+        },
+        election: Election {
+            down_advertisements: 5,
+            strict: true,
+        },
+        checksum: Checksum::Rfc5798,
+        address_lifetime: AddressLifetime::Forever,
+        ..config("r", "192.0.2.100")
+    };
+    let resolved = resolve(&[config], &Keys::default(), &inventory());
+    let router = &resolved.plan.routers[0];
+    assert_eq!(
+        router.preemption,
+        Preemption::Delayed(Duration::from_secs(5))
+    );
+    assert_eq!(router.down_advertisements.get(), 5);
+    assert!(router.strict);
+    assert_eq!(router.address_lifetime, None);
+    assert_eq!(
+        router.protocol,
+        Protocol::V3 {
+            interval: Centiseconds::new(25).unwrap(),
+            checksum: ChecksumPolicy::Only(ChecksumForm::Rfc5798),
+        }
+    );
+}

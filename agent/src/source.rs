@@ -1,0 +1,5 @@
+//! Where the configuration comes from.
+
+mod keys;
+
+pub use keys::Keys;
