@@ -227,7 +227,7 @@ fn the_longest_payload_fits_and_a_longer_one_stays_at_the_largest_length() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
     fn arbitrary_bytes_never_panic(bytes in arbitrary::bytes(0, 120)) {

@@ -201,7 +201,7 @@ fn an_advertisement_may_lack_a_link_layer_address_or_carry_other_options() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
     fn arbitrary_bytes_never_panic(
@@ -217,13 +217,13 @@ proptest! {
     #[test]
     fn arbitrary_options_of_a_well_summed_message_never_panic(
         flags: u8,
-        target: [u8; 16],
-        options in prop::collection::vec(prop_oneof![0..4_u8, any::<u8>()], 0..64),
+        target: u128,
+        options in prop::collection::vec(prop_oneof![0..4_u8, any::<u8>()], 0..24),
     ) {
-        let message = [&[136, 0, 0, 0, flags, 0, 0, 0][..], &target, &options].concat();
+        let message = [&[136, 0, 0, 0, flags, 0, 0, 0][..], &target.to_be_bytes(), &options].concat();
         let message = summed_again(message, ALL_NODES);
         if let Ok(read) = NeighborAdvertisement::parse(&datagram(&message)) {
-            prop_assert_eq!(read.target.octets(), target);
+            prop_assert_eq!(read.target.to_bits(), target);
         }
     }
 
