@@ -8,16 +8,23 @@ use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// Names, in the environment of a child, the one test that it is to run.
 const CHILD: &str = "VIPKEEPER_E2E_TEST";
 const REQUIRE: &str = "VIPKEEPER_REQUIRE";
 /// The exit status of a child that skipped its test.
 const SKIPPED: u8 = 77;
+/// A test that takes this long hangs.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// One test.
 #[derive(Clone, Copy, Debug)]
@@ -155,13 +162,33 @@ fn run_child(name: &str) -> Result<Outcome> {
         // Out of reach of the terminal's Ctrl-C: the parent passes it on by its death, below.
         .process_group(0);
     crate::sys::end_with_parent(&mut command);
-    let output = command.output().with_context(|| format!("start {name}"))?;
+    let child = command.spawn().with_context(|| format!("start {name}"))?;
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let (finished, running) = mpsc::channel::<()>();
+    let watchdog = thread::spawn(move || {
+        let late = running.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
+        if late {
+            // It cleans up on SIGTERM; one that is gone by now is no matter.
+            kill(pid, Signal::SIGTERM).ok();
+        }
+        late
+    });
+    let output = child.wait_with_output()?;
+    drop(finished);
+    let late = watchdog.join().unwrap_or(false);
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.push_str(&String::from_utf8_lossy(&output.stderr));
     Ok(match output.status.code() {
         Some(0) => Outcome::Passed,
         Some(code) if code == i32::from(SKIPPED) => Outcome::Skipped(text.trim().to_owned()),
-        _ => Outcome::Failed(format!("{}\n{}", output.status, text.trim())),
+        _ => {
+            let ended = if late {
+                format!("ended after {LIMIT:?}")
+            } else {
+                output.status.to_string()
+            };
+            Outcome::Failed(format!("{ended}\n{}", text.trim()))
+        }
     })
 }
 

@@ -322,6 +322,18 @@ impl Node {
             })
     }
 
+    /// Lets the node speak only to hosts that are not isolated, the client for one: with two nodes isolated
+    /// neither hears the other, while their links stay up.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn isolate(&self, segment: u8, isolated: bool) -> Result<()> {
+        let (port, isolated) = (self.port(segment), if isolated { "on" } else { "off" });
+        self.hub.namespace.ip(&format!(
+            "link set {port} type bridge_slave isolated {isolated}\n"
+        ))
+    }
+
     fn set_link(&self, segment: u8, up: bool) -> Result<()> {
         let port = self.port(segment);
         if let Err(error) = sys::set_link(self.hub.control.as_fd(), &port, up) {

@@ -7,6 +7,7 @@ mod remains;
 mod sys;
 
 pub mod addresses;
+pub mod agent;
 pub mod capture;
 pub mod clock;
 pub mod forge;
@@ -14,12 +15,14 @@ pub mod frame;
 pub mod harness;
 pub mod keepalived;
 pub mod lab;
+pub mod manifest;
 pub mod meter;
 pub mod namespace;
 pub mod process;
 pub mod sender;
 pub mod wait;
 
+pub use agent::Agent;
 pub use capture::Capture;
 pub use clock::Moment;
 pub use forge::Forgery;

@@ -1,0 +1,303 @@
+//! The agent under test inside a node: its manifests, its state as its own command line tells it, its HTTP
+//! endpoints.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::lab::Node;
+use crate::process::Process;
+use crate::wait::{self, Seen};
+
+const PORT: u16 = 9650;
+
+/// Where the agent's program is: `VIPKEEPER_AGENT`, or beside this one in cargo's target directory.
+///
+/// # Errors
+/// When it is not there; with the command that builds it.
+pub fn program() -> Result<PathBuf> {
+    let path = match env::var_os("VIPKEEPER_AGENT") {
+        Some(path) => PathBuf::from(path),
+        None => {
+            let own = env::current_exe()?;
+            let profile = own
+                .ancestors()
+                .skip(1)
+                .find(|directory| !directory.ends_with("deps"));
+            profile.unwrap_or(Path::new("")).join("vipkeeper-agent")
+        }
+    };
+    if !path.is_file() {
+        bail!(
+            "no agent at {}: cargo build -p vipkeeper-agent",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+/// A running agent. Dropping it kills it.
+#[derive(Debug)]
+pub struct Agent {
+    process: Process,
+    node: Node,
+    program: PathBuf,
+}
+
+impl Agent {
+    /// Starts the agent of `node` with one file of manifests. State and run directories are the node's and
+    /// outlive it.
+    ///
+    /// # Errors
+    /// When it is not built, or its files cannot be written.
+    pub fn start(node: &Node, manifests: &str) -> Result<Self> {
+        fs::create_dir_all(node.directory().join("manifests"))?;
+        write_manifests(node, manifests)?;
+        Self::restart(node)
+    }
+
+    /// Starts the agent of `node` with the manifests that are there.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn restart(node: &Node) -> Result<Self> {
+        let program = program()?;
+        let directory = node.directory();
+        let mut command = Command::new(&program);
+        command
+            .arg("--manifests")
+            .arg(directory.join("manifests"))
+            .args(["--node", node.name()])
+            .arg("--state-dir")
+            .arg(directory.join("state"))
+            .arg("--run-dir")
+            .arg(directory.join("run"))
+            .args(["--listen", &format!("127.0.0.1:{PORT}")])
+            .env(
+                "RUST_LOG",
+                env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()),
+            );
+        let name = format!("agent-{}", node.name());
+        Ok(Self {
+            process: Process::start(&name, command, node.namespace(), directory)?,
+            node: node.clone(),
+            program,
+        })
+    }
+
+    /// Its node.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Its process, to end it.
+    pub fn process_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Replaces its manifests, as an editor does: a new file in the old one's place.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn edit(&self, manifests: &str) -> Result<()> {
+        write_manifests(&self.node, manifests)
+    }
+
+    /// Runs a subcommand of its program inside its node, such as `health`, with its run directory.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn run(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            .arg("--run-dir")
+            .arg(self.node.directory().join("run"));
+        self.node.namespace().enter(&mut command);
+        Ok(command.output()?)
+    }
+
+    /// What `vipkeeper-agent state -o json` says.
+    ///
+    /// # Errors
+    /// When it fails or says something else than the contract has.
+    pub fn state(&self) -> Result<State> {
+        let output = self.run(&["state", "-o", "json"])?;
+        if !output.status.success() {
+            let error = String::from_utf8_lossy(&output.stderr);
+            bail!("state: {}: {}", output.status, error.trim());
+        }
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("in {}", String::from_utf8_lossy(&output.stdout)))
+    }
+
+    /// One router of its state.
+    ///
+    /// # Errors
+    /// When there is no such router.
+    pub fn router(&self, name: &str) -> Result<RouterState> {
+        let state = self.state()?;
+        let found = state.routers.into_iter().find(|r| r.name == name);
+        found.with_context(|| format!("no router {name} at node {}", self.node.name()))
+    }
+
+    /// Waits until the router `name` is as `wanted`.
+    ///
+    /// # Errors
+    /// When it is not `within`, or the agent ends; with its state and the end of its log.
+    pub fn await_router(
+        &mut self,
+        name: &str,
+        what: &str,
+        within: Duration,
+        wanted: impl Fn(&RouterState) -> bool,
+    ) -> Result<RouterState> {
+        let what = format!("router {name} at node {}: {what}", self.node.name());
+        let seen = wait::until(&what, within, || {
+            if let Some(status) = self.process.exit_status()? {
+                bail!("the agent ended: {status}");
+            }
+            Ok(match self.router(name) {
+                Ok(router) => Seen::when(router, |router| wanted(router)),
+                Err(error) => Seen::NotYet(format!("{error:#}")),
+            })
+        });
+        seen.with_context(|| self.process.log_tail())
+    }
+
+    /// Waits until the router `name` is in `state`.
+    ///
+    /// # Errors
+    /// As [`await_router`](Self::await_router).
+    pub fn await_state(
+        &mut self,
+        name: &str,
+        state: &str,
+        within: Duration,
+    ) -> Result<RouterState> {
+        self.await_router(name, state, within, |router| router.state == state)
+    }
+
+    /// Asks its HTTP endpoint: status and body.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn get(&self, path: &str) -> Result<(u16, String)> {
+        let answer = self.node.namespace().run(|| {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, PORT))?;
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            write!(
+                stream,
+                "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            )?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        })?;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+        let status = status.with_context(|| format!("no HTTP status in {head:?}"))?;
+        Ok((status, body.to_owned()))
+    }
+
+    /// The value of a metric whose line begins with `series` (name, and labels if any).
+    ///
+    /// # Errors
+    /// When nobody answers or there is no such series.
+    pub fn metric(&self, series: &str) -> Result<f64> {
+        let (_, body) = self.get("/metrics")?;
+        let line = body.lines().find(|line| line.starts_with(series));
+        let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+        value.with_context(|| format!("no metric {series} in\n{body}"))
+    }
+}
+
+/// What an agent says of itself (DESIGN §7).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// Its node.
+    pub node: String,
+    /// Its router instances.
+    pub routers: Vec<RouterState>,
+    /// Everything else.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, serde_json::Value>,
+}
+
+/// What an agent says of a router instance.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouterState {
+    /// The VirtualRouter's name.
+    pub name: String,
+    /// `IPv4` or `IPv6`.
+    pub family: String,
+    /// `Initialize`, `Backup` or `Active`.
+    pub state: String,
+    /// VRID.
+    pub virtual_router_id: u8,
+    /// The interface's name.
+    pub interface: Option<String>,
+    /// As configured.
+    pub priority: u8,
+    /// As advertised.
+    pub effective_priority: u8,
+    /// The virtual addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Why it is in this state.
+    pub last_reason: String,
+    /// Changes of state since it was configured.
+    pub transitions: u64,
+    /// What it heard last.
+    pub last_advertisement: Option<LastAdvertisement>,
+    /// By name in camel case.
+    pub counters: BTreeMap<String, u64>,
+}
+
+impl RouterState {
+    /// A counter.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn count(&self, counter: &str) -> Result<u64> {
+        let value = self.counters.get(counter).copied();
+        value.with_context(|| format!("no counter {counter} in {:?}", self.counters))
+    }
+}
+
+/// The last acceptable advertisement.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastAdvertisement {
+    /// Its sender.
+    pub from: IpAddr,
+    /// Its priority.
+    pub priority: u8,
+    /// How long ago it came, in milliseconds.
+    pub age_ms: f64,
+}
+
+fn write_manifests(node: &Node, manifests: &str) -> Result<()> {
+    let directory = node.directory().join("manifests");
+    // Beside the directory, not in it: a half-written file is not a manifest.
+    let new = node.directory().join("lab.yaml.new");
+    fs::write(&new, manifests)?;
+    fs::rename(new, directory.join("lab.yaml"))?;
+    Ok(())
+}
