@@ -188,6 +188,12 @@ impl Transport {
             Self::Unicast { peers } => peers,
         }
     }
+
+    /// The peer that sends from `address`, if there is one.
+    #[must_use]
+    pub fn peer(&self, address: IpAddr) -> Option<&Peer> {
+        self.peers().iter().find(|peer| peer.address == address)
+    }
 }
 
 /// A unicast peer.

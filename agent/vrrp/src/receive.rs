@@ -52,7 +52,7 @@ pub enum Refusal {
     Authentication,
     /// Interval.
     Interval,
-    /// First IPv6 address not link-local.
+    /// First IPv6 address not link-local. Checked after an interval of zero and before another than ours.
     LinkLocal,
     /// Address list.
     AddressList,
@@ -180,7 +180,7 @@ pub(crate) fn check_form<'a>(
     header: &Header,
     router: Option<&Router>,
 ) -> Result<Packet<'a>, Refusal> {
-    if frame.destination.is_multicast() && frame.ttl != 255 {
+    if frame.ttl < least_ttl(frame, router) {
         return Err(Refusal::Ttl);
     }
     if router.is_some_and(|r| r.config.protocol.version() != header.version) {
@@ -217,6 +217,15 @@ pub(crate) fn check_form<'a>(
     })
 }
 
+/// 255 proves that a multicast frame was sent on this link; by unicast a peer owes what it is configured with.
+fn least_ttl(frame: &Received<'_>, router: Option<&Router>) -> u8 {
+    if frame.destination.is_multicast() {
+        return 255;
+    }
+    let peer = router.and_then(|r| r.config.transport.peer(frame.source));
+    peer.map_or(0, |peer| peer.min_ttl)
+}
+
 /// Whether `frame`, a well-formed message for `router`, may be heard. `remark` is told what is odd about an
 /// accepted one.
 pub(crate) fn check_meaning(
@@ -230,6 +239,10 @@ pub(crate) fn check_meaning(
         remark(Refusal::OwnerConflict);
     }
     check_authentication(router, packet)?;
+    if packet.interval() == Duration::ZERO {
+        return Err(Refusal::Interval);
+    }
+    check_first_address(router, packet, &mut remark)?;
     check_interval(router, packet, &mut remark)?;
     check_addresses(router, packet, &mut remark)?;
     if packet.priority() == router.effective_priority() && Some(frame.source) == router.source() {
@@ -243,7 +256,7 @@ pub(crate) fn check_meaning(
     })
 }
 
-/// The group, or unicast to us from a peer with the TTL it owes.
+/// The group, or unicast to us from a peer.
 fn check_path(router: &Router, frame: &Received<'_>) -> Result<(), Refusal> {
     if frame.destination.is_multicast() {
         return match router.config.transport {
@@ -254,13 +267,11 @@ fn check_path(router: &Router, frame: &Received<'_>) -> Result<(), Refusal> {
     if Some(frame.destination) != router.source() {
         return Err(Refusal::Destination);
     }
-    let peers = router.config.transport.peers();
-    if peers.is_empty() {
+    if router.config.transport.peers().is_empty() {
         return Err(Refusal::Destination);
     }
-    match peers.iter().find(|p| p.address == frame.source) {
+    match router.config.transport.peer(frame.source) {
         None => Err(Refusal::UnknownPeer),
-        Some(peer) if frame.ttl < peer.min_ttl => Err(Refusal::Ttl),
         Some(_) => Ok(()),
     }
 }
@@ -296,7 +307,24 @@ fn same_in_constant_time(a: &[u8; 8], b: &[u8; 8]) -> bool {
         == 0
 }
 
-/// Version 2 demands our interval, version 3 any but zero (erratum 8301).
+/// Over IPv6 it is the virtual router's link-local address (erratum 8300).
+fn check_first_address(
+    router: &Router,
+    packet: &Packet<'_>,
+    remark: &mut impl FnMut(Refusal),
+) -> Result<(), Refusal> {
+    match packet.addresses().next() {
+        Some(IpAddr::V6(first)) if !first.is_unicast_link_local() => {}
+        Some(_) | None => return Ok(()),
+    }
+    if router.config.strict {
+        return Err(Refusal::LinkLocal);
+    }
+    remark(Refusal::LinkLocal);
+    Ok(())
+}
+
+/// Version 2 demands our interval, version 3 takes any; zero is refused before (erratum 8301).
 fn check_interval(
     router: &Router,
     packet: &Packet<'_>,
@@ -306,16 +334,15 @@ fn check_interval(
     if packet.interval() == ours {
         return Ok(());
     }
-    match router.config.protocol {
-        Protocol::V2 { .. } => Err(Refusal::Interval),
-        Protocol::V3 { .. } if packet.interval() == Duration::ZERO || router.config.strict => {
-            Err(Refusal::Interval)
-        }
-        Protocol::V3 { .. } => {
-            remark(Refusal::Interval);
-            Ok(())
-        }
+    let refuse = match router.config.protocol {
+        Protocol::V2 { .. } => true,
+        Protocol::V3 { .. } => router.config.strict,
+    };
+    if refuse {
+        return Err(Refusal::Interval);
     }
+    remark(Refusal::Interval);
+    Ok(())
 }
 
 /// The same addresses in any order. Version 2 refuses another list but the owner's; version 3 remarks it.
@@ -324,16 +351,6 @@ fn check_addresses(
     packet: &Packet<'_>,
     remark: &mut impl FnMut(Refusal),
 ) -> Result<(), Refusal> {
-    let first_is_global = match packet.addresses().next() {
-        Some(IpAddr::V6(first)) => !first.is_unicast_link_local(),
-        Some(IpAddr::V4(_)) | None => false,
-    };
-    if first_is_global {
-        if router.config.strict {
-            return Err(Refusal::LinkLocal);
-        }
-        remark(Refusal::LinkLocal);
-    }
     if is_our_list(router, packet) {
         return Ok(());
     }

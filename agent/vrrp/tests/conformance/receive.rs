@@ -578,3 +578,24 @@ fn a_group_of_its_own_is_the_only_one_that_is_heard() {
     assert_eq!(story(&bench.hear(&from(1, 200))), ["refused: Destination"]);
     assert_eq!(bench.hear(&from(1, 200).destination("224.0.0.100")), []);
 }
+
+#[test]
+fn of_two_defects_the_one_that_is_checked_first_is_told() {
+    for case in cases() {
+        let unicast = matches!(case.router.transport, Transport::Unicast { .. });
+        for (place, first) in case.defects.iter().enumerate() {
+            for second in &case.defects[place + 1..] {
+                let mut bench = bench(&case.router, StateName::Backup);
+                let frame = (second.make)((first.make)((case.frame)(1, 0)));
+                let of_peer = [Refusal::Vrid, Refusal::UnknownPeer].contains(&second.reason);
+                if unicast && first.reason == Refusal::Ttl && of_peer {
+                    // What a peer owes is known with the router and the peer alone.
+                    continue;
+                }
+                let known = second.reason != Refusal::Vrid && first.reason != Refusal::Vrid;
+                let what = format!("{} and {}", first.reason.as_str(), second.reason.as_str());
+                hears_nothing_of(&mut bench, &frame, first.reason, known, &what);
+            }
+        }
+    }
+}
