@@ -2,7 +2,7 @@
 //!
 //! Owns the routers and what they share. Decides nothing about one router: `router` does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -324,6 +324,7 @@ impl Election {
             }
         }
         self.index();
+        self.forget_weights();
         self.take_weights();
         let links = std::mem::take(&mut self.links);
         self.for_each_router(|router, fx| {
@@ -379,6 +380,15 @@ impl Election {
                     .insert((interface, config.family, config.vrid), slot);
             }
         }
+    }
+
+    /// Drops the weights of routers that the plan does not name: whoever told them will tell them anew.
+    fn forget_weights(&mut self) {
+        let routers = self.routers.iter().flatten();
+        let named: BTreeSet<_> = routers
+            .map(|r| (Arc::clone(&r.config.name), r.config.family))
+            .collect();
+        self.weights.retain(|key, _| named.contains(key));
     }
 
     fn take_weights(&mut self) {
@@ -469,8 +479,8 @@ fn names(config: &RouterConfig, router: &Router) -> bool {
 /// The routers of `plan` that can run beside each other. Whoever makes a plan has checked and said so
 /// before; this keeps a faulty one from making two of what must be one.
 fn runnable(plan: &Plan) -> Vec<&RouterConfig> {
-    let mut names = std::collections::BTreeSet::new();
-    let mut keys = std::collections::BTreeSet::new();
+    let mut names = BTreeSet::new();
+    let mut keys = BTreeSet::new();
     let may_run = |config: &&RouterConfig| {
         let key = config
             .interface

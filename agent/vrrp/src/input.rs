@@ -83,6 +83,7 @@ pub enum Fact {
         ticket: Ticket,
     },
     /// The sum of a router's tracked weights changed: added to the configured priority, 1..=254 afterwards.
+    /// May come before the plan that names the router; the next plan that does not name it forgets it.
     Weight {
         /// The VirtualRouter's name.
         name: Arc<str>,

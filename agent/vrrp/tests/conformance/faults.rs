@@ -396,3 +396,12 @@ fn an_explicit_source_is_advertised_from() {
     let mut bench = Bench::active(config);
     assert_eq!(sent(&bench.advance(SECOND))[0].source, peer(8));
 }
+
+#[test]
+fn a_weight_is_forgotten_with_its_router() {
+    let mut bench = Bench::new(&[router(100)]);
+    bench.weight(-30);
+    bench.apply(&[]);
+    bench.apply(&[router(100)]);
+    assert_eq!(bench.status().effective_priority, 100);
+}
