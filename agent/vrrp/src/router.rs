@@ -127,6 +127,8 @@ impl Router {
             (State::Initialize { retry }, Event::Startup) => {
                 if retry.is_none_or(|at| at <= now) {
                     self.start(fx, now);
+                } else {
+                    self.reason = Reason::InstallFailed;
                 }
             }
             (State::Initialize { .. }, Event::Leave(reason)) => self.reason = reason,

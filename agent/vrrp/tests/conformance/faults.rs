@@ -214,6 +214,8 @@ fn an_interface_that_comes_back_does_not_shorten_the_wait() {
     bench.link(IFINDEX, running());
     assert_eq!(bench.state(), StateName::Initialize);
     assert_eq!(bench.election.next_timeout(), retry);
+    let reason = bench.status().reason;
+    assert_eq!(reason, Reason::InstallFailed, "that is what it waits for");
     bench.fire();
     assert_eq!(bench.state(), StateName::Backup);
 }
