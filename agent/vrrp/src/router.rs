@@ -2,11 +2,10 @@
 //!
 //! Owns its state and the deadlines inside it. Judges no frame (`receive` does) and performs nothing: every
 //! effect goes to [`Effects`]. Written in the order of events; `active` and `backup` hold what the two states
-//! do with them.
+//! do with them, `holding` what becomes of the addresses, `reconfigure` what a new configuration changes.
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use vipkeeper_wire::Family;
@@ -14,16 +13,19 @@ use vipkeeper_wire::Family;
 use crate::active::Active;
 use crate::backup::{Backup, Hearing, Wait};
 use crate::checksums::Lessons;
-use crate::config::{ChecksumForm, Protocol, RouterConfig, Transport, VirtualAddress};
+use crate::config::{ChecksumForm, RouterConfig};
 use crate::counters::RouterCounters;
 use crate::effects::Effects;
 use crate::frames::Frames;
 use crate::input::{InterfaceState, RouterId, Ticket};
-use crate::output::{Output, Reason, Report, StateName, Withdraw};
+use crate::output::{Reason, Report, StateName};
 use crate::receive::Remarks;
-use crate::status::{LastAdvertisement, RouterStatus};
+use crate::status::LastAdvertisement;
 use crate::time::Time;
-use crate::timers;
+
+mod holding;
+mod observed;
+mod reconfigure;
 
 /// A router instance of this node.
 #[derive(Debug)]
@@ -312,56 +314,6 @@ impl Router {
         self.enter(fx, now, State::Backup(backup), reason, source);
     }
 
-    /// The kernel confirmed; `refused` addresses are done without. Holding none at all is no service.
-    fn hold(&mut self, fx: &mut Effects, now: Time, refused: Vec<IpAddr>) {
-        if refused.len() >= self.config.addresses.len() {
-            return self.give_up(fx, now);
-        }
-        if let Some(&first) = refused.first() {
-            fx.report(Report::AddressesRefused {
-                at: now,
-                name: self.config.name.clone(),
-                family: self.config.family,
-                count: u16::try_from(refused.len()).unwrap_or(u16::MAX),
-                first,
-            });
-        }
-        self.install_failures = 0;
-        if let State::Active(active) = &mut self.state {
-            active.confirm(now, refused);
-        }
-        self.announce(fx, now);
-    }
-
-    /// The interface does not take the addresses: somebody else shall have them, and it is tried again later.
-    fn give_up(&mut self, fx: &mut Effects, now: Time) {
-        self.install_failures = self.install_failures.saturating_add(1);
-        let retry = now + timers::retry_delay(self.install_failures);
-        self.leave(fx, now, Reason::InstallFailed);
-        self.state = State::Initialize { retry: Some(retry) };
-    }
-
-    /// Takes the addresses off and leaves the shared phase.
-    fn release(&mut self, fx: &mut Effects) {
-        if let State::Active(active) = &self.state {
-            active.part(fx);
-            self.withdraw(fx, self.config.addresses.clone());
-        }
-    }
-
-    fn withdraw(&self, fx: &mut Effects, addresses: Arc<[VirtualAddress]>) {
-        let Some(interface) = self.config.interface else {
-            return;
-        };
-        let ticket = fx.next_ticket();
-        fx.push(Output::Withdraw(Withdraw {
-            router: self.id,
-            ticket,
-            interface,
-            addresses,
-        }));
-    }
-
     /// The one place where the state changes.
     fn enter(
         &mut self,
@@ -415,111 +367,6 @@ impl Router {
             priority: heard.priority,
             at: heard.arrival,
         });
-    }
-
-    /// Runs `config` from now on. What only concerns the next advertisement changes under a running router;
-    /// another identity leaves and starts anew.
-    pub(crate) fn reconfigure(&mut self, fx: &mut Effects, now: Time, config: RouterConfig) {
-        if config == self.config {
-            return;
-        }
-        if !self.same_identity(&config) {
-            return self.replace(fx, now, config);
-        }
-        let old = std::mem::replace(&mut self.config, config);
-        self.frames.clear();
-        self.sort_addresses();
-        if old.protocol.interval() != self.config.protocol.interval() {
-            self.change_interval(fx, now);
-        }
-        if old.addresses != self.config.addresses
-            || old.address_lifetime != self.config.address_lifetime
-        {
-            self.change_addresses(fx, &old);
-        }
-        if let State::Backup(backup) = &mut self.state
-            && old.preemption != self.config.preemption
-        {
-            backup.forget_preemption();
-        }
-        self.restart_if_freed(fx, now);
-    }
-
-    /// A router that gave up gets another chance with its new configuration; one that became the owner need
-    /// not wait.
-    fn restart_if_freed(&mut self, fx: &mut Effects, now: Time) {
-        match &mut self.state {
-            State::Initialize { retry } => {
-                *retry = None;
-                self.install_failures = 0;
-                self.start_if_able(fx, now);
-            }
-            State::Backup(_) if self.config.priority.is_owner() => {
-                self.promote(fx, now, Reason::AddressOwner);
-            }
-            State::Backup(_) | State::Active(_) => {}
-        }
-    }
-
-    fn same_identity(&self, other: &RouterConfig) -> bool {
-        let group = |c: &RouterConfig| match c.transport {
-            Transport::Multicast { group, .. } => Some(group),
-            Transport::Unicast { .. } => None,
-        };
-        let identity = |c: &RouterConfig| (c.interface, c.vrid, c.protocol.version(), group(c));
-        identity(&self.config) == identity(other)
-    }
-
-    fn replace(&mut self, fx: &mut Effects, now: Time, config: RouterConfig) {
-        if !matches!(self.state, State::Initialize { .. }) {
-            self.leave(fx, now, Reason::Reconfigured);
-        }
-        self.config = config;
-        self.frames.clear();
-        self.sort_addresses();
-        self.lessons = Lessons::default();
-        self.link = None;
-        self.last = None;
-        self.install_failures = 0;
-        self.state = State::Initialize { retry: None };
-    }
-
-    fn change_interval(&mut self, fx: &mut Effects, now: Time) {
-        let Some(interface) = self.config.interface else {
-            return;
-        };
-        match &mut self.state {
-            State::Active(active) => active.change_interval(fx, now, &self.config, interface),
-            // What a version 3 Backup learnt from the Active stands.
-            State::Backup(backup) => match self.config.protocol {
-                Protocol::V3 { .. } if self.last.is_some() => {}
-                Protocol::V2 { .. } | Protocol::V3 { .. } => {
-                    backup.adver_interval = self.config.protocol.interval();
-                }
-            },
-            State::Initialize { .. } => {}
-        }
-    }
-
-    fn change_addresses(&mut self, fx: &mut Effects, old: &RouterConfig) {
-        let Some(interface) = self.config.interface else {
-            return;
-        };
-        if !matches!(self.state, State::Active(_)) {
-            return;
-        }
-        let gone: Vec<VirtualAddress> = old
-            .addresses
-            .iter()
-            .filter(|a| !self.config.addresses.contains(a))
-            .copied()
-            .collect();
-        if !gone.is_empty() {
-            self.withdraw(fx, gone.into());
-        }
-        if let State::Active(active) = &mut self.state {
-            active.install(fx, self.id, &self.config, interface);
-        }
     }
 
     /// Takes note of its interface as it is now; `None` when it is gone.
@@ -616,51 +463,6 @@ impl Router {
             is_owner: self.config.priority.is_owner(),
             preemption: self.config.preemption,
             down_advertisements: self.config.down_advertisements.get(),
-        }
-    }
-
-    fn sort_addresses(&mut self) {
-        self.sorted = self.config.addresses.iter().map(|a| a.address).collect();
-        self.sorted.sort_unstable();
-    }
-
-    /// Sends the announcements that are due.
-    fn announce(&mut self, fx: &mut Effects, now: Time) {
-        let (State::Active(active), Some(interface), Some(link)) =
-            (&mut self.state, self.config.interface, &self.link)
-        else {
-            return;
-        };
-        self.counters.announcements_sent +=
-            active.announce(fx, now, interface, link, &self.config.addresses);
-    }
-
-    /// This instance as an observer sees it.
-    pub(crate) fn status(&self) -> RouterStatus {
-        let adver_interval = self.adver_interval();
-        let (installed, refused) = match &self.state {
-            State::Active(active) => active.holding(self.config.addresses.len()),
-            State::Initialize { .. } | State::Backup(_) => (0, &[][..]),
-        };
-        RouterStatus {
-            name: self.config.name.clone(),
-            family: self.config.family,
-            vrid: self.config.vrid,
-            interface: self.config.interface,
-            state: self.state_name(),
-            since: self.since,
-            reason: self.reason,
-            priority: self.config.priority.get(),
-            effective_priority: self.effective_priority(),
-            addresses: self.config.addresses.iter().map(|a| a.address).collect(),
-            installed,
-            refused: refused.to_vec(),
-            advertisement_interval: adver_interval,
-            active_down_interval: self.active_down_interval(),
-            skew_time: self.hearing().skew_time(adver_interval),
-            transitions: self.transitions,
-            last_advertisement: self.last,
-            counters: self.counters,
         }
     }
 }

@@ -1,0 +1,75 @@
+//! What an Active does with its addresses: what became of them in the kernel, how it lets them go, and whom it
+//! tells.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Router, State};
+use crate::config::VirtualAddress;
+use crate::effects::Effects;
+use crate::output::{Output, Reason, Report, Withdraw};
+use crate::time::Time;
+use crate::timers;
+
+impl Router {
+    /// The kernel confirmed; `refused` addresses are done without. Holding none at all is no service.
+    pub(super) fn hold(&mut self, fx: &mut Effects, now: Time, refused: Vec<IpAddr>) {
+        if refused.len() >= self.config.addresses.len() {
+            return self.give_up(fx, now);
+        }
+        if let Some(&first) = refused.first() {
+            fx.report(Report::AddressesRefused {
+                at: now,
+                name: self.config.name.clone(),
+                family: self.config.family,
+                count: u16::try_from(refused.len()).unwrap_or(u16::MAX),
+                first,
+            });
+        }
+        self.install_failures = 0;
+        if let State::Active(active) = &mut self.state {
+            active.confirm(now, refused);
+        }
+        self.announce(fx, now);
+    }
+
+    /// The interface does not take the addresses: somebody else shall have them, and it is tried again later.
+    pub(super) fn give_up(&mut self, fx: &mut Effects, now: Time) {
+        self.install_failures = self.install_failures.saturating_add(1);
+        let retry = now + timers::retry_delay(self.install_failures);
+        self.leave(fx, now, Reason::InstallFailed);
+        self.state = State::Initialize { retry: Some(retry) };
+    }
+
+    /// Takes the addresses off and leaves the shared phase.
+    pub(super) fn release(&mut self, fx: &mut Effects) {
+        if let State::Active(active) = &self.state {
+            active.part(fx);
+            self.withdraw(fx, self.config.addresses.clone());
+        }
+    }
+
+    pub(super) fn withdraw(&self, fx: &mut Effects, addresses: Arc<[VirtualAddress]>) {
+        let Some(interface) = self.config.interface else {
+            return;
+        };
+        let ticket = fx.next_ticket();
+        fx.push(Output::Withdraw(Withdraw {
+            router: self.id,
+            ticket,
+            interface,
+            addresses,
+        }));
+    }
+
+    /// Sends the announcements that are due.
+    pub(super) fn announce(&mut self, fx: &mut Effects, now: Time) {
+        let (State::Active(active), Some(interface), Some(link)) =
+            (&mut self.state, self.config.interface, &self.link)
+        else {
+            return;
+        };
+        self.counters.announcements_sent +=
+            active.announce(fx, now, interface, link, &self.config.addresses);
+    }
+}

@@ -1,0 +1,121 @@
+//! A router instance gets another configuration: what changes under a running router, and what makes it leave
+//! and start anew.
+
+use super::{Router, State};
+use crate::checksums::Lessons;
+use crate::config::{Protocol, RouterConfig, Transport, VirtualAddress};
+use crate::effects::Effects;
+use crate::output::Reason;
+use crate::time::Time;
+
+impl Router {
+    /// Runs `config` from now on. What only concerns the next advertisement changes under a running router;
+    /// another identity leaves and starts anew.
+    pub(crate) fn reconfigure(&mut self, fx: &mut Effects, now: Time, config: RouterConfig) {
+        if config == self.config {
+            return;
+        }
+        if !self.same_identity(&config) {
+            return self.replace(fx, now, config);
+        }
+        let old = std::mem::replace(&mut self.config, config);
+        self.frames.clear();
+        self.sort_addresses();
+        if old.protocol.interval() != self.config.protocol.interval() {
+            self.change_interval(fx, now);
+        }
+        if old.addresses != self.config.addresses
+            || old.address_lifetime != self.config.address_lifetime
+        {
+            self.change_addresses(fx, &old);
+        }
+        if let State::Backup(backup) = &mut self.state
+            && old.preemption != self.config.preemption
+        {
+            backup.forget_preemption();
+        }
+        self.restart_if_freed(fx, now);
+    }
+
+    /// A router that gave up gets another chance with its new configuration; one that became the owner need
+    /// not wait.
+    fn restart_if_freed(&mut self, fx: &mut Effects, now: Time) {
+        match &mut self.state {
+            State::Initialize { retry } => {
+                *retry = None;
+                self.install_failures = 0;
+                self.start_if_able(fx, now);
+            }
+            State::Backup(_) if self.config.priority.is_owner() => {
+                self.promote(fx, now, Reason::AddressOwner);
+            }
+            State::Backup(_) | State::Active(_) => {}
+        }
+    }
+
+    fn same_identity(&self, other: &RouterConfig) -> bool {
+        let group = |c: &RouterConfig| match c.transport {
+            Transport::Multicast { group, .. } => Some(group),
+            Transport::Unicast { .. } => None,
+        };
+        let identity = |c: &RouterConfig| (c.interface, c.vrid, c.protocol.version(), group(c));
+        identity(&self.config) == identity(other)
+    }
+
+    fn replace(&mut self, fx: &mut Effects, now: Time, config: RouterConfig) {
+        if !matches!(self.state, State::Initialize { .. }) {
+            self.leave(fx, now, Reason::Reconfigured);
+        }
+        self.config = config;
+        self.frames.clear();
+        self.sort_addresses();
+        self.lessons = Lessons::default();
+        self.link = None;
+        self.last = None;
+        self.install_failures = 0;
+        self.state = State::Initialize { retry: None };
+    }
+
+    fn change_interval(&mut self, fx: &mut Effects, now: Time) {
+        let Some(interface) = self.config.interface else {
+            return;
+        };
+        match &mut self.state {
+            State::Active(active) => active.change_interval(fx, now, &self.config, interface),
+            // What a version 3 Backup learnt from the Active stands.
+            State::Backup(backup) => match self.config.protocol {
+                Protocol::V3 { .. } if self.last.is_some() => {}
+                Protocol::V2 { .. } | Protocol::V3 { .. } => {
+                    backup.adver_interval = self.config.protocol.interval();
+                }
+            },
+            State::Initialize { .. } => {}
+        }
+    }
+
+    fn change_addresses(&mut self, fx: &mut Effects, old: &RouterConfig) {
+        let Some(interface) = self.config.interface else {
+            return;
+        };
+        if !matches!(self.state, State::Active(_)) {
+            return;
+        }
+        let gone: Vec<VirtualAddress> = old
+            .addresses
+            .iter()
+            .filter(|a| !self.config.addresses.contains(a))
+            .copied()
+            .collect();
+        if !gone.is_empty() {
+            self.withdraw(fx, gone.into());
+        }
+        if let State::Active(active) = &mut self.state {
+            active.install(fx, self.id, &self.config, interface);
+        }
+    }
+
+    pub(super) fn sort_addresses(&mut self) {
+        self.sorted = self.config.addresses.iter().map(|a| a.address).collect();
+        self.sorted.sort_unstable();
+    }
+}
