@@ -19,6 +19,11 @@ impl Keys {
         self.0.get(key).map(AsRef::as_ref)
     }
 
+    /// The references under which there are values.
+    pub fn names(&self) -> impl Iterator<Item = &SecretKey> {
+        self.0.keys()
+    }
+
     /// Keeps `value` under `key`, instead of what was there.
     pub fn insert(&mut self, key: SecretKey, value: impl Into<Arc<[u8]>>) {
         self.0.insert(key, value.into());

@@ -1,0 +1,419 @@
+//! What is in force: the objects of all files, and for each that went bad its last good state.
+//!
+//! - A file that cannot be read or is no YAML keeps the objects it had.
+//! - An object that cannot be read keeps what it was; a router that breaks a rule keeps what it last ran.
+//! - What a running router needs (the Node of a peer, a password) is kept when it disappears, and said.
+//! - A file or object that is gone is gone.
+//!
+//! Routers that run have precedence over what is new, so that no edit takes an address or a VRID from another.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::Node;
+use vipkeeper_compiler::{Compiled, Finding, Objects, SecretName, Severity};
+use vipkeeper_crds::{
+    AuthenticationType, KEY_NAMESPACE, SecretKey, TransportMode, VirtualRouter, VirtualRouterSpec,
+};
+
+use super::diagnosis::{DOCUMENT, Diagnosis};
+use super::manifest::{self, Body, Entry, File, Kind, ObjectId};
+use super::yaml::{Places, Position};
+use super::{Keys, Loaded};
+
+/// All that is known of the manifests.
+#[derive(Debug, Default)]
+pub struct Store {
+    /// Counts updates.
+    round: u64,
+    objects: BTreeMap<ObjectId, Known>,
+    /// What each router runs.
+    running: BTreeMap<ObjectId, Running>,
+    /// The Nodes and keys of the last round, those that were kept included.
+    nodes: BTreeMap<String, Node>,
+    keys: Keys,
+}
+
+/// An object that could be read once.
+#[derive(Clone, Debug)]
+struct Known {
+    file: String,
+    body: Body,
+    /// Where its text is, if that text is still there.
+    places: Option<Places>,
+}
+
+/// What a router runs.
+#[derive(Clone, Debug)]
+struct Running {
+    router: VirtualRouter,
+    /// The round since which it runs like this.
+    since: u64,
+}
+
+impl Store {
+    /// What `files`, which are all there are, mean for `node`.
+    pub fn update(&mut self, files: &[File], node: &str) -> Loaded {
+        self.round = self.round.saturating_add(1);
+        let mut findings = Vec::new();
+        let mut gathering = Gathering::default();
+        for file in files {
+            gathering.file(file, &mut findings);
+        }
+        self.objects = gathering.finish(&self.objects, &mut findings);
+        let environment = self.environment(&mut findings);
+        let compiled = self.compile(environment, node, &mut findings);
+        findings.sort();
+        findings.dedup();
+        Loaded {
+            configs: compiled.configs,
+            keys: self.keys.clone(),
+            findings,
+        }
+    }
+
+    /// The names of all nodes that a running router lists.
+    #[must_use]
+    pub fn candidates(&self) -> BTreeSet<String> {
+        let routers = self.running.values().map(|r| &r.router);
+        let nodes = routers.flat_map(|r| &r.spec.nodes.priorities);
+        nodes.map(|entry| entry.node.clone()).collect()
+    }
+
+    /// Nodes and keys, with what is gone and still needed. Remembers them.
+    fn environment(&mut self, findings: &mut Vec<Diagnosis>) -> Objects {
+        let mut nodes = BTreeMap::new();
+        let mut keys = Keys::default();
+        for (id, known) in &self.objects {
+            match &known.body {
+                Body::Router(_) => {}
+                Body::Node(node) => {
+                    nodes.insert(id.name.clone(), (**node).clone());
+                }
+                Body::Secret(values) => {
+                    for (key, value) in values {
+                        keys.insert(secret_key(id, key), value.clone());
+                    }
+                }
+            }
+        }
+        for (id, running) in &self.running {
+            let Some(known) = self.objects.get(id) else {
+                continue;
+            };
+            for (path, name) in needed_nodes(&running.router.spec) {
+                if !nodes.contains_key(&name)
+                    && let Some(node) = self.nodes.get(&name)
+                {
+                    nodes.insert(name.clone(), node.clone());
+                    let what = format!(
+                        "Node {name} is gone: its last address stays in force here until the agent starts again"
+                    );
+                    findings.push(known.diagnosis(Severity::Error, &path, what));
+                }
+            }
+            if let Some(key) = needed_key(&running.router.spec)
+                && keys.get(&key).is_none()
+                && let Some(value) = self.keys.get(&key)
+            {
+                let what = format!(
+                    "Secret key {key} is gone: its last value stays in force here until the agent starts again"
+                );
+                keys.insert(key, value);
+                let path = "spec.authentication.password.secretRef";
+                findings.push(known.diagnosis(Severity::Error, path, what));
+            }
+        }
+        let mut secrets: BTreeMap<SecretName, BTreeSet<String>> = BTreeMap::new();
+        for key in keys.names() {
+            let secret = SecretName {
+                namespace: key.namespace.clone(),
+                name: key.name.clone(),
+            };
+            secrets.entry(secret).or_default().insert(key.key.clone());
+        }
+        for id in self.objects.keys().filter(|id| id.kind == Kind::Secret) {
+            secrets
+                .entry(SecretName {
+                    namespace: id.namespace.clone(),
+                    name: id.name.clone(),
+                })
+                .or_default();
+        }
+        self.nodes = nodes;
+        self.keys = keys;
+        Objects {
+            routers: Vec::new(),
+            nodes: self.nodes.values().cloned().collect(),
+            secrets,
+        }
+    }
+
+    /// Compiles what is wanted; where that is refused, what ran. A router that goes back may be in the way of
+    /// another's edit, which then goes back too: each does so once, so this ends.
+    fn compile(
+        &mut self,
+        mut objects: Objects,
+        node: &str,
+        findings: &mut Vec<Diagnosis>,
+    ) -> Compiled {
+        let mut back: BTreeSet<ObjectId> = BTreeSet::new();
+        loop {
+            let wanted = self.wanted(&back);
+            objects.routers = wanted.iter().map(|(_, r)| r.router.clone()).collect();
+            let compiled = vipkeeper_compiler::compile(&objects, node);
+            let refused: BTreeSet<&str> = compiled.findings.iter().filter_map(refused).collect();
+            let mut again = BTreeSet::new();
+            for (id, now) in &wanted {
+                let ran = self.running.get(id).filter(|r| r.router != now.router);
+                if refused.contains(id.name.as_str()) && ran.is_some() {
+                    again.insert(id.clone());
+                }
+            }
+            for finding in &compiled.findings {
+                self.report(finding, &back, findings);
+            }
+            if again.is_empty() {
+                self.running = wanted
+                    .into_iter()
+                    .filter(|(id, _)| !refused.contains(id.name.as_str()))
+                    .collect();
+                return compiled;
+            }
+            for id in &again {
+                if let Some(known) = self.objects.get(id) {
+                    let message = format!("{id} keeps its last good state");
+                    findings.push(known.diagnosis(Severity::Warning, "metadata.name", message));
+                }
+            }
+            back.append(&mut again);
+        }
+    }
+
+    /// Every router, those that run longest first; of those in `back` what runs, of the others what is written.
+    fn wanted(&self, back: &BTreeSet<ObjectId>) -> Vec<(ObjectId, Running)> {
+        let mut wanted = Vec::new();
+        for (id, known) in &self.objects {
+            let Body::Router(router) = &known.body else {
+                continue;
+            };
+            let running = self.running.get(id);
+            let same = running.filter(|r| r.router == **router || back.contains(id));
+            let now = same.cloned().unwrap_or_else(|| Running {
+                router: (**router).clone(),
+                since: self.round,
+            });
+            let start = known.places.as_ref().map(Places::start);
+            wanted.push(((now.since, known.file.clone(), start), (id.clone(), now)));
+        }
+        wanted.sort_by(|(a, _), (b, _)| a.cmp(b));
+        wanted.into_iter().map(|(_, entry)| entry).collect()
+    }
+
+    /// What the compiler found, at its place. About what is no longer written only errors are of interest.
+    fn report(&self, finding: &Finding, back: &BTreeSet<ObjectId>, out: &mut Vec<Diagnosis>) {
+        let alike = |id: &&ObjectId| {
+            id.kind.as_str() == finding.object.kind && id.name == finding.object.name
+        };
+        let Some((id, known)) = self.objects.iter().find(|(id, _)| alike(id)) else {
+            return;
+        };
+        let written = known.places.is_some() && !back.contains(id);
+        if written || finding.severity == Severity::Error {
+            let message = finding.message.clone();
+            out.push(known.diagnosis(finding.severity, &finding.path, message));
+        }
+    }
+}
+
+impl Known {
+    fn diagnosis(&self, severity: Severity, path: &str, message: String) -> Diagnosis {
+        let position = self.places.as_ref().map(|places| places.value(path));
+        Diagnosis {
+            file: self.file.clone(),
+            position: position.unwrap_or(Position::START),
+            severity,
+            path: path.to_owned(),
+            message,
+        }
+    }
+}
+
+/// The name of the router that a finding refuses.
+fn refused(finding: &Finding) -> Option<&str> {
+    let error = finding.severity == Severity::Error;
+    (error && finding.object.kind == Kind::Router.as_str()).then_some(finding.object.name.as_str())
+}
+
+fn secret_key(id: &ObjectId, key: &str) -> SecretKey {
+    SecretKey {
+        namespace: id.namespace.clone(),
+        name: id.name.clone(),
+        key: key.to_owned(),
+    }
+}
+
+/// The nodes whose addresses a router needs, with the fields that name them.
+fn needed_nodes(spec: &VirtualRouterSpec) -> Vec<(String, String)> {
+    match spec.transport.mode {
+        TransportMode::Multicast => Vec::new(),
+        TransportMode::Unicast => {
+            let entries = spec.nodes.priorities.iter().enumerate();
+            let named = |i| format!("spec.nodes.priorities[{i}].node");
+            entries.map(|(i, p)| (named(i), p.node.clone())).collect()
+        }
+    }
+}
+
+/// The key of a Secret that a router needs.
+fn needed_key(spec: &VirtualRouterSpec) -> Option<SecretKey> {
+    match spec.authentication.kind {
+        AuthenticationType::None => None,
+        AuthenticationType::Password => {
+            let reference = &spec.authentication.password.as_ref()?.secret_ref;
+            let namespace = reference.namespace.as_deref().unwrap_or(KEY_NAMESPACE);
+            Some(SecretKey {
+                namespace: namespace.to_owned(),
+                name: reference.name.clone(),
+                key: reference.key.clone(),
+            })
+        }
+    }
+}
+
+/// The files of one round, while they are read.
+#[derive(Default)]
+struct Gathering {
+    /// Who describes each object, in the order of the files.
+    claims: BTreeMap<ObjectId, Vec<(String, Entry)>>,
+    /// Files of which nothing is known now.
+    unreadable: BTreeSet<String>,
+    /// Files in which something cannot be told.
+    unclear: BTreeSet<String>,
+}
+
+impl Gathering {
+    fn file(&mut self, file: &File, findings: &mut Vec<Diagnosis>) {
+        let name = &file.name;
+        let whole = |message: &String| Diagnosis {
+            file: name.clone(),
+            position: Position::START,
+            severity: Severity::Error,
+            path: DOCUMENT.to_owned(),
+            message: message.clone(),
+        };
+        let text = file.text.as_ref().map_err(whole);
+        match text.and_then(|text| manifest::read(name, text)) {
+            Err(error) => {
+                findings.push(error);
+                self.unreadable.insert(name.clone());
+            }
+            Ok(contents) => {
+                findings.extend(contents.findings);
+                if contents.unclear {
+                    self.unclear.insert(name.clone());
+                }
+                for entry in contents.entries {
+                    let claims = self.claims.entry(entry.id.clone()).or_default();
+                    claims.push((name.clone(), entry));
+                }
+            }
+        }
+    }
+
+    /// The objects that are known now, after those that were.
+    fn finish(
+        mut self,
+        before: &BTreeMap<ObjectId, Known>,
+        findings: &mut Vec<Diagnosis>,
+    ) -> BTreeMap<ObjectId, Known> {
+        let mut now = BTreeMap::new();
+        for (id, claims) in std::mem::take(&mut self.claims) {
+            let old = before.get(&id);
+            let Some((file, entry)) = the_one(&id, claims, old, findings) else {
+                continue;
+            };
+            let read = entry.body.map(|body| Known {
+                file: file.clone(),
+                body,
+                places: Some(entry.places.clone()),
+            });
+            let kept = || {
+                let known = Known {
+                    file: file.clone(),
+                    places: None,
+                    ..old?.clone()
+                };
+                // Its place is known, its text is not the one that is kept.
+                findings.push(Diagnosis {
+                    file: file.clone(),
+                    position: entry.places.value("metadata.name"),
+                    severity: Severity::Warning,
+                    path: "metadata.name".to_owned(),
+                    message: format!("{id} keeps its last good state"),
+                });
+                Some(known)
+            };
+            if let Some(known) = read.or_else(kept) {
+                now.insert(id, known);
+            }
+        }
+        for (id, old) in before {
+            if !now.contains_key(id) && self.keeps(&old.file) {
+                let message = format!("{id} keeps its last good state");
+                findings.push(Diagnosis {
+                    file: old.file.clone(),
+                    position: Position::START,
+                    severity: Severity::Warning,
+                    path: DOCUMENT.to_owned(),
+                    message,
+                });
+                let places = None;
+                now.insert(
+                    id.clone(),
+                    Known {
+                        places,
+                        ..old.clone()
+                    },
+                );
+            }
+        }
+        now
+    }
+
+    /// Whether an object that `file` had, and that is nowhere now, is kept.
+    fn keeps(&self, file: &str) -> bool {
+        self.unreadable.contains(file) || self.unclear.contains(file)
+    }
+}
+
+/// Which of several descriptions of one object counts: that of the file which had it, else the first. The others are
+/// errors.
+fn the_one(
+    id: &ObjectId,
+    claims: Vec<(String, Entry)>,
+    old: Option<&Known>,
+    findings: &mut Vec<Diagnosis>,
+) -> Option<(String, Entry)> {
+    let had = |(file, _): &(String, Entry)| old.is_some_and(|old| old.file == *file);
+    let chosen = claims.iter().position(had).unwrap_or(0);
+    let place = |(file, entry): &(String, Entry)| {
+        let Position { line, column } = entry.places.value("metadata.name");
+        format!("{file}:{line}:{column}")
+    };
+    let first = claims.get(chosen).map(place)?;
+    let mut winner = None;
+    for (i, (file, entry)) in claims.into_iter().enumerate() {
+        if i == chosen {
+            winner = Some((file, entry));
+            continue;
+        }
+        findings.push(Diagnosis {
+            position: entry.places.value("metadata.name"),
+            file,
+            severity: Severity::Error,
+            path: "metadata.name".to_owned(),
+            message: format!("{id} is at {first} already, which counts: remove one of the two"),
+        });
+    }
+    winner
+}

@@ -1,0 +1,560 @@
+//! Manifests and what comes of them, and of editing them.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+
+/// A router of two nodes.
+fn router(name: &str, vrid: u8, address: &str) -> String {
+    format!(
+        "apiVersion: vipkeeper.io/v1alpha1
+kind: VirtualRouter
+metadata:
+  name: {name}
+spec:
+  virtualRouterId: {vrid}
+  interface: {{type: Name, name: eth1}}
+  addresses:
+  - address: {address}
+  nodes:
+    priorities:
+    - {{node: a, priority: 100}}
+    - {{node: b, priority: 90}}
+"
+    )
+}
+
+fn file(name: &str, text: impl Into<String>) -> File {
+    File {
+        name: name.to_owned(),
+        text: Ok(text.into()),
+    }
+}
+
+fn update(store: &mut Store, files: &[(&str, &str)]) -> Loaded {
+    let files: Vec<File> = files.iter().map(|(n, t)| file(n, *t)).collect();
+    store.update(&files, "a")
+}
+
+fn once(files: &[(&str, &str)]) -> Loaded {
+    update(&mut Store::default(), files)
+}
+
+fn names(loaded: &Loaded) -> Vec<&str> {
+    loaded.configs.iter().map(|c| c.router.as_str()).collect()
+}
+
+fn said(loaded: &Loaded) -> Vec<String> {
+    loaded.findings.iter().map(ToString::to_string).collect()
+}
+
+/// Asserts that exactly one finding begins with `place` and contains `text`, and gives all findings back.
+#[track_caller]
+fn assert_said(loaded: &Loaded, place: &str, text: &str) {
+    let said = said(loaded);
+    let alike = |s: &&String| s.starts_with(place) && s.contains(text);
+    assert_eq!(
+        said.iter().filter(alike).count(),
+        1,
+        "{place} {text}: {said:#?}"
+    );
+}
+
+const NODE_B: &str = "apiVersion: v1
+kind: Node
+metadata: {name: b}
+status:
+  addresses:
+  - {type: InternalIP, address: 192.0.2.2}
+";
+const NODE_A: &str = "apiVersion: v1
+kind: Node
+metadata: {name: a}
+status:
+  addresses:
+  - {type: InternalIP, address: 192.0.2.1}
+";
+const SECRET: &str = "apiVersion: v1
+kind: Secret
+metadata: {name: vr}
+stringData: {password: hunter2}
+";
+
+fn with_password() -> String {
+    router("r", 51, "192.0.2.100")
+        + "  version: 2\n  authentication: {type: Password, password: {secretRef: {name: vr, key: password}}}\n"
+}
+
+#[test]
+fn several_documents_of_several_files_are_read() {
+    let first = router("one", 51, "192.0.2.101") + "---\n" + &router("two", 52, "192.0.2.102");
+    let json = r#"{"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "vipkeeper.io/v1alpha1", "kind": "VirtualRouter", "metadata": {"name": "three"},
+         "spec": {"virtualRouterId": 53, "addresses": [{"address": "192.0.2.103"}],
+                  "nodes": {"priorities": [{"node": "a", "priority": 1}]}}}]}"#;
+    let loaded = once(&[("a.yaml", &first), ("b.json", json)]);
+    assert_eq!(names(&loaded), ["one", "two", "three"]);
+    // `three` has another form of interface, but its own VRID.
+    assert_eq!(said(&loaded), [""; 0]);
+}
+
+#[test]
+fn every_kind_of_mistake_is_said_with_its_place() {
+    let good = router("r", 51, "192.0.2.100");
+    let patched = |from: &str, to: &str| good.replace(from, to);
+    for (text, place, message) in [
+        (patched("  name: r\n", "  name: r\n bad\n"), "m.yaml:5:", ""),
+        (
+            patched("metadata:\n  name: r\n", ""),
+            "m.yaml:1:1: error: metadata.name: ",
+            "required",
+        ),
+        (
+            patched("kind: VirtualRouter\n", ""),
+            "m.yaml:1:1: error: kind: ",
+            "required",
+        ),
+        (
+            patched("  virtualRouterId", "  virtualRouterID"),
+            "m.yaml:6:3: error: spec.virtualRouterID: ",
+            "no such field",
+        ),
+        (
+            patched("{node: a, priority: 100}", "{node: a, prio: 100}"),
+            "m.yaml:12:7: error: spec.nodes.priorities[0]",
+            "missing field `priority`",
+        ),
+        (
+            patched(
+                "{node: a, priority: 100}",
+                "{node: a, priority: 100, weight: 1}",
+            ),
+            "m.yaml:12:32: error: spec.nodes.priorities[0].weight: ",
+            "no such field",
+        ),
+        (
+            patched("virtualRouterId: 51", "virtualRouterId: fifty"),
+            "m.yaml:6:20: error: spec.virtualRouterId: ",
+            "invalid type",
+        ),
+        (
+            patched("type: Name", "type: name"),
+            "m.yaml:7:21: error: spec.interface.type: ",
+            "expected one of `Name`",
+        ),
+        (
+            patched("virtualRouterId: 51", "advertisementInterval: 1.5s"),
+            "m.yaml:6:26: error: spec.advertisementInterval: ",
+            "not a duration",
+        ),
+        (
+            patched("192.0.2.100", "192.0.2.300"),
+            "m.yaml:9:14: error: spec.addresses[0].address: ",
+            "not an IP address",
+        ),
+        (
+            patched("  virtualRouterId: 51\n", ""),
+            "m.yaml:5:1: error: spec.virtualRouterId: ",
+            "required",
+        ),
+        (
+            patched("priority: 90", "priority: 100"),
+            "m.yaml:13:27: warning: spec.nodes.priorities[1].priority: ",
+            "too",
+        ),
+        (
+            patched("v1alpha1", "v1"),
+            "m.yaml:1:13: error: apiVersion: ",
+            "write `vipkeeper.io/v1alpha1`",
+        ),
+        (
+            patched("VirtualRouter", "VirtualRoutr"),
+            "m.yaml:2:7: error: kind: ",
+            "write `VirtualRouter`",
+        ),
+        (
+            patched("VirtualRouter", "VirtualServer"),
+            "m.yaml:2:7: warning: kind: ",
+            "kind VirtualServer is not used by the standalone agent",
+        ),
+        (
+            good.clone() + "---\napiVersion: v1\nkind: ConfigMap\n",
+            "m.yaml:16:7: warning: kind: ",
+            "kind ConfigMap is not used",
+        ),
+        (
+            good.clone() + "status: {}\n",
+            "m.yaml:14:1: warning: status: ",
+            "not read",
+        ),
+        ("- 1\n".to_owned(), "m.yaml:1:1: error: kind: ", "required"),
+        (
+            "{apiVersion: v1, kind: List}\n".to_owned(),
+            "m.yaml:1:1: error: items: ",
+            "required",
+        ),
+        (
+            NODE_A.replace("status", "statos"),
+            "m.yaml:4:1: warning: statos: ",
+            "no such field",
+        ),
+        (
+            NODE_A
+                .replace("[", "")
+                .replace("  addresses:", "  addresses: 1\n  x:"),
+            "m.yaml:5:14: error: status.addresses: ",
+            "invalid type",
+        ),
+    ] {
+        let loaded = once(&[("m.yaml", &text)]);
+        assert_said(&loaded, place, message);
+        let refused = said(&loaded).iter().any(|s| s.contains(": error: "));
+        assert_eq!(
+            loaded.configs.is_empty(),
+            refused || !text.contains("kind: VirtualRouter\n"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn no_diagnosis_and_no_print_quotes_a_secret() {
+    for text in [
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {password: hunter2!}\n",
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: hunter2!\n",
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {password: {hunter2!: 1}}\n",
+        SECRET,
+    ] {
+        let mut store = Store::default();
+        let loaded = store.update(&[file("s.yaml", text)], "a");
+        let printed = format!("{loaded:?} {store:?} {:?}", said(&loaded));
+        assert!(!printed.contains("hunter2"), "{printed}");
+        assert_eq!(
+            loaded.findings.is_empty(),
+            text == SECRET,
+            "{:?}",
+            said(&loaded)
+        );
+    }
+}
+
+#[test]
+fn a_secret_without_namespace_is_in_the_key_namespace() {
+    let encoded = SECRET.replace(
+        "stringData: {password: hunter2}",
+        "data: {password: aHVudGVyMg==}",
+    );
+    for secret in [SECRET, &encoded] {
+        let loaded = once(&[("r.yaml", &with_password()), ("s.yaml", secret)]);
+        assert_eq!(names(&loaded), ["r"], "{:?}", said(&loaded));
+        let key = loaded.keys.names().next().unwrap();
+        assert_eq!(key.to_string(), "vipkeeper-keys/vr[password]");
+        assert_eq!(loaded.keys.get(key), Some(&b"hunter2"[..]));
+    }
+}
+
+#[test]
+fn an_object_described_twice_names_both_places() {
+    let (a, b) = (
+        router("r", 51, "192.0.2.100"),
+        router("r", 52, "192.0.2.101"),
+    );
+    let loaded = once(&[("a.yaml", &a), ("b.yaml", &b)]);
+    assert_said(
+        &loaded,
+        "b.yaml:4:9: error: metadata.name: ",
+        "VirtualRouter r is at a.yaml:4:9 already",
+    );
+    assert_eq!(loaded.configs[0].virtual_router_id, 51);
+
+    // What was there first counts, whatever its file is called.
+    let mut store = Store::default();
+    update(&mut store, &[("b.yaml", &b)]);
+    let loaded = update(&mut store, &[("a.yaml", &a), ("b.yaml", &b)]);
+    assert_said(&loaded, "a.yaml:4:9: error: ", "is at b.yaml:4:9 already");
+    assert_eq!(loaded.configs[0].virtual_router_id, 52);
+}
+
+#[test]
+fn at_start_a_bad_object_is_refused_and_the_others_run() {
+    let bad = router("bad", 51, "192.0.2.300") + "---\n" + &router("good", 52, "192.0.2.101");
+    let loaded = once(&[
+        ("a.yaml", &bad),
+        ("b.yaml", "a: [\n"),
+        ("c.yaml", &router("fine", 53, "192.0.2.102")),
+    ]);
+    assert_eq!(names(&loaded), ["good", "fine"]);
+    assert_said(&loaded, "a.yaml:9:14: error: ", "not an IP address");
+    assert_said(&loaded, "b.yaml:1:4: error: document: ", "unclosed");
+}
+
+#[test]
+fn a_file_that_no_longer_parses_keeps_its_objects() {
+    let mut store = Store::default();
+    let good = router("r", 51, "192.0.2.100");
+    let other = router("other", 52, "192.0.2.101");
+    let before = update(&mut store, &[("r.yaml", &good), ("s.yaml", &other)]);
+    let changed = other.replace("100}", "120}");
+    let after = update(&mut store, &[("r.yaml", "a: [\n"), ("s.yaml", &changed)]);
+    assert_eq!(after.configs[0], before.configs[0]);
+    assert_eq!(after.configs[1].priority, 120, "the other file is read");
+    assert_said(&after, "r.yaml:1:4: error: document: ", "unclosed");
+    assert_said(
+        &after,
+        "r.yaml:1:1: warning: ",
+        "VirtualRouter r keeps its last good state",
+    );
+
+    let unreadable = File {
+        name: "r.yaml".into(),
+        text: Err("cannot be read: denied".into()),
+    };
+    let after = store.update(&[unreadable, file("s.yaml", other.clone())], "a");
+    assert_eq!(names(&after), ["r", "other"]);
+
+    let after = update(&mut store, &[("s.yaml", &other)]);
+    assert_eq!(
+        names(&after),
+        ["other"],
+        "a deleted file removes its routers"
+    );
+    assert_eq!(said(&after), [""; 0]);
+}
+
+#[test]
+fn an_object_that_no_longer_validates_keeps_what_it_ran() {
+    let good = router("r", 51, "192.0.2.100");
+    let other = router("other", 52, "192.0.2.101");
+    for (from, to) in [
+        ("192.0.2.100", "192.0.2.300"),
+        ("virtualRouterId: 51", "virtualRouterId: 52"),
+        ("virtualRouterId", "virtualRouterID"),
+        ("virtualRouterId: 51", "virtualRouterId: x"),
+        ("kind: VirtualRouter", "kind: VirtualRoutr"),
+        ("  name: r", "  nam: r"),
+    ] {
+        let mut store = Store::default();
+        let text = |r: &str| format!("{r}---\n{other}");
+        let before = update(&mut store, &[("r.yaml", &text(&good))]);
+        for _ in 0..2 {
+            let after = update(&mut store, &[("r.yaml", &text(&good.replace(from, to)))]);
+            assert_eq!(after.configs, before.configs, "{to}: {:?}", said(&after));
+            assert_said(
+                &after,
+                "r.yaml:",
+                "VirtualRouter r keeps its last good state",
+            );
+            assert!(said(&after).iter().any(|s| s.contains(": error: ")), "{to}");
+        }
+        let after = update(
+            &mut store,
+            &[("r.yaml", &text(&good.replace("100}", "77}")))],
+        );
+        assert!(after.configs.iter().any(|c| c.priority == 77), "{to}");
+        assert_eq!(said(&after), [""; 0], "{to}");
+        let after = update(&mut store, &[("r.yaml", &other)]);
+        assert_eq!(names(&after), ["other"], "{to}: a deleted object is gone");
+    }
+}
+
+#[test]
+fn no_edit_takes_anything_from_a_router_that_runs() {
+    let mut store = Store::default();
+    let running = router("running", 51, "192.0.2.100");
+    update(&mut store, &[("z.yaml", &running)]);
+    let thief = router("thief", 51, "192.0.2.100");
+    let after = update(&mut store, &[("a.yaml", &thief), ("z.yaml", &running)]);
+    assert_eq!(names(&after), ["running"]);
+    assert_said(
+        &after,
+        "a.yaml:9:14: error: ",
+        "belongs to VirtualRouter running",
+    );
+    // It was refused, so it has no right from then either, though it is older than the edit.
+    let moved = running.replace("virtualRouterId: 51", "virtualRouterId: 52");
+    let after = update(&mut store, &[("a.yaml", &thief), ("z.yaml", &moved)]);
+    assert_eq!(names(&after), ["running"], "{:?}", said(&after));
+    // Once the address is free it runs.
+    let gone = moved.replace("192.0.2.100", "192.0.2.101");
+    let after = update(&mut store, &[("a.yaml", &thief), ("z.yaml", &gone)]);
+    assert_eq!(after.configs.len(), 2, "{:?}", said(&after));
+}
+
+#[test]
+fn half_of_an_exchange_is_none() {
+    let mut store = Store::default();
+    let (a, b) = (
+        router("a", 51, "192.0.2.100"),
+        router("b", 52, "192.0.2.101"),
+    );
+    let before = update(&mut store, &[("a.yaml", &a), ("b.yaml", &b)]);
+    let a = a.replace(": 51", ": 52");
+    let bad = b.replace(": 52", ": 999");
+    let after = update(&mut store, &[("a.yaml", &a), ("b.yaml", &bad)]);
+    assert_eq!(after.configs, before.configs);
+    assert_said(
+        &after,
+        "a.yaml:6:20: error: ",
+        "VRID 52 is used by VirtualRouter b",
+    );
+    assert_said(&after, "b.yaml:6:20: error: ", "999");
+    let b = b.replace(": 52", ": 51");
+    let after = update(&mut store, &[("a.yaml", &a), ("b.yaml", &b)]);
+    assert_eq!(said(&after), [""; 0]);
+    let vrids: Vec<_> = after
+        .configs
+        .iter()
+        .map(|c| (c.router.as_str(), c.virtual_router_id))
+        .collect();
+    assert_eq!(vrids, [("a", 52), ("b", 51)]);
+}
+
+#[test]
+fn what_a_running_router_needs_is_kept_and_said() {
+    let unicast = router("r", 51, "192.0.2.100") + "  transport: {mode: Unicast}\n";
+    let mut store = Store::default();
+    let all = [("a.yaml", NODE_A), ("b.yaml", NODE_B), ("r.yaml", &unicast)];
+    let before = update(&mut store, &all);
+    assert_eq!(said(&before), [""; 0]);
+    let after = update(&mut store, &[all[0], all[2]]);
+    assert_eq!(after.configs, before.configs);
+    assert_said(
+        &after,
+        "r.yaml:13:14: error: spec.nodes.priorities[1].node: ",
+        "Node b is gone",
+    );
+    assert_eq!(
+        names(&once(&[all[0], all[2]])),
+        [""; 0],
+        "from nothing it is refused"
+    );
+
+    let mut store = Store::default();
+    let before = update(
+        &mut store,
+        &[("r.yaml", &with_password()), ("s.yaml", SECRET)],
+    );
+    let after = update(&mut store, &[("r.yaml", &with_password())]);
+    assert_eq!(after.configs, before.configs);
+    assert_eq!(after.keys, before.keys);
+    assert_said(&after, "r.yaml:15:", "vipkeeper-keys/vr[password] is gone");
+    let after = update(&mut store, &[]);
+    assert_eq!(after, Loaded::default(), "nobody needs it any more");
+}
+
+/// A directory of its own that goes away.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("vk-source-{name}-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.0.join(name), text).unwrap();
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+/// Waits until `condition` holds of what is in force.
+async fn until(
+    watch: &Watch,
+    what: &str,
+    condition: impl FnMut(&Arc<Desired>) -> bool,
+) -> Arc<Desired> {
+    let mut desired = watch.desired();
+    let reached = tokio::time::timeout(Duration::from_secs(5), desired.wait_for(condition)).await;
+    match reached {
+        Ok(desired) => desired.unwrap().clone(),
+        Err(_) => panic!("{what}: {:?}", watch.desired().borrow()),
+    }
+}
+
+fn runs<'a>(names: &'a [&'a str]) -> impl FnMut(&Arc<Desired>) -> bool + 'a {
+    |desired| {
+        desired
+            .configs
+            .iter()
+            .map(|c| c.router.as_str())
+            .eq(names.iter().copied())
+    }
+}
+
+#[tokio::test]
+async fn edits_of_every_kind_arrive() {
+    let dir = Scratch::new("edits");
+    let (one, two) = (
+        router("one", 51, "192.0.2.101"),
+        router("two", 52, "192.0.2.102"),
+    );
+    dir.write("one.yaml", &one);
+    dir.write(".hidden.yaml", "a: [");
+    dir.write("notes.txt", "a: [");
+    fs::create_dir(dir.0.join("sub.yaml")).unwrap();
+    let watch = watch(&dir.0, "a").unwrap();
+    let first = until(&watch, "start", runs(&["one"])).await;
+    assert_eq!((first.generation, &first.findings[..]), (1, &[][..]));
+
+    dir.write("two.yml", &two);
+    until(&watch, "a new file", runs(&["one", "two"])).await;
+
+    // As editors save: written beside, then renamed over.
+    dir.write("one.yaml~", &one.replace("100}", "77}"));
+    fs::rename(dir.0.join("one.yaml~"), dir.0.join("one.yaml")).unwrap();
+    until(&watch, "a rename", |d| {
+        d.configs.iter().any(|c| c.priority == 77)
+    })
+    .await;
+
+    dir.write("one.yaml", "a: [");
+    let bad = until(&watch, "a bad edit", |d| !d.findings.is_empty()).await;
+    assert_eq!(bad.configs.len(), 2, "the last good state stays");
+    assert!(bad.findings.iter().any(|f| f.file.ends_with("one.yaml")));
+
+    fs::remove_file(dir.0.join("one.yaml")).unwrap();
+    let after = until(&watch, "a deletion", runs(&["two"])).await;
+    assert_eq!(after.findings, []);
+    assert!(after.generation > bad.generation);
+}
+
+#[tokio::test]
+async fn a_mounted_config_map_is_exchanged_as_a_whole() {
+    let dir = Scratch::new("configmap");
+    let version = |name: &str, text: &str| {
+        fs::create_dir(dir.0.join(name)).unwrap();
+        fs::write(dir.0.join(name).join("r.yaml"), text).unwrap();
+    };
+    version("..1", &router("r", 51, "192.0.2.101"));
+    symlink("..1", dir.0.join("..data")).unwrap();
+    symlink("..data/r.yaml", dir.0.join("r.yaml")).unwrap();
+    let watch = watch(&dir.0, "a").unwrap();
+    until(&watch, "start", runs(&["r"])).await;
+
+    version("..2", &router("r", 99, "192.0.2.101"));
+    symlink("..2", dir.0.join("..data_tmp")).unwrap();
+    fs::rename(dir.0.join("..data_tmp"), dir.0.join("..data")).unwrap();
+    fs::remove_dir_all(dir.0.join("..1")).unwrap();
+    let after = until(&watch, "exchange", |d| {
+        d.configs.iter().any(|c| c.virtual_router_id == 99)
+    })
+    .await;
+    assert_eq!(after.findings, []);
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_an_error() {
+    let missing = std::env::temp_dir().join("vk-source-missing");
+    assert!(load(&missing, "a").is_err());
+    assert!(watch(&missing, "a").is_err());
+}

@@ -1,0 +1,370 @@
+//! YAML (and JSON, which is YAML) to values with the place of each. Nobody else reads YAML.
+//!
+//! Aliases and merge keys are resolved, where they are used counts as their place; the reader's limits keep a
+//! hostile file from growing. Never says what a document should contain.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+use serde_saphyr::{DuplicateKeyPolicy, Location, Spanned};
+
+/// A place in a text, both from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// The line.
+    pub line: u64,
+    /// The column in characters.
+    pub column: u64,
+}
+
+impl Position {
+    /// The first character.
+    pub const START: Self = Self { line: 1, column: 1 };
+}
+
+impl From<Location> for Position {
+    fn from(location: Location) -> Self {
+        Self {
+            line: location.line().max(1),
+            column: location.column().max(1),
+        }
+    }
+}
+
+/// A document of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Document {
+    /// What it says.
+    pub(super) value: Value,
+    /// Where it says it.
+    pub(super) places: Places,
+}
+
+/// Where the fields of a document are, by path, such as `spec.addresses[1].address`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Places {
+    start: Position,
+    fields: BTreeMap<String, Place>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    /// Of the key, or of the item if it is in a list.
+    key: Position,
+    value: Position,
+}
+
+impl Places {
+    /// Where the document begins.
+    pub(super) fn start(&self) -> Position {
+        self.start
+    }
+
+    /// The value at `path`; if there is none, the key of the nearest field above it.
+    pub(super) fn value(&self, path: &str) -> Position {
+        match self.fields.get(path) {
+            Some(place) => place.value,
+            None => self.key(path),
+        }
+    }
+
+    /// The key at `path`, or of the nearest field above it.
+    pub(super) fn key(&self, path: &str) -> Position {
+        let mut path = path;
+        loop {
+            if let Some(place) = self.fields.get(path) {
+                return place.key;
+            }
+            match path.rfind(['.', '[']) {
+                Some(end) => path = path.get(..end).unwrap_or_default(),
+                None => return self.start,
+            }
+        }
+    }
+
+    /// The places of what is below `path`, as a document of its own.
+    pub(super) fn below(&self, path: &str) -> Self {
+        let inside = |(name, place): (&String, &Place)| {
+            let rest = name.strip_prefix(path)?.strip_prefix('.')?;
+            Some((rest.to_owned(), *place))
+        };
+        Self {
+            start: self.value(path),
+            fields: self.fields.iter().filter_map(inside).collect(),
+        }
+    }
+}
+
+/// Why a text is not YAML.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct SyntaxError {
+    /// Where.
+    pub(super) position: Position,
+    /// What, without the place.
+    pub(super) message: String,
+}
+
+/// The documents of `text`; empty ones are left out.
+pub(super) fn read(text: &str) -> Result<Vec<Document>, SyntaxError> {
+    let options = serde_saphyr::options! {
+        alias_limits: serde_saphyr::alias_limits! {max_total_replayed_events: 100_000},
+        duplicate_keys: DuplicateKeyPolicy::Error,
+        strict_booleans: true,
+        with_snippet: false,
+    };
+    let roots: Vec<Spanned<Node>> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| SyntaxError::from(&error))?;
+    Ok(roots
+        .into_iter()
+        .filter(|root| !matches!(root.value, Node::Scalar(Value::Null)))
+        .map(document)
+        .collect())
+}
+
+fn document(root: Spanned<Node>) -> Document {
+    let start = root.referenced.into();
+    let mut fields = BTreeMap::new();
+    let value = take(root.value, "", &mut fields);
+    Document {
+        value,
+        places: Places { start, fields },
+    }
+}
+
+/// The plain value of `node`, and its places under `path`.
+fn take(node: Node, path: &str, fields: &mut BTreeMap<String, Place>) -> Value {
+    match node {
+        Node::Scalar(value) => value,
+        Node::List(items) => {
+            let item = |(i, item): (usize, Spanned<Node>)| {
+                let path = format!("{path}[{i}]");
+                let at = item.referenced.into();
+                fields.insert(path.clone(), Place { key: at, value: at });
+                take(item.value, &path, fields)
+            };
+            Value::Array(items.into_iter().enumerate().map(item).collect())
+        }
+        Node::Map(entries) => {
+            let mut object = Map::new();
+            for (key, value) in entries {
+                let path = match path {
+                    "" => key.value.clone(),
+                    _ => format!("{path}.{}", key.value),
+                };
+                let place = Place {
+                    key: key.referenced.into(),
+                    value: value.referenced.into(),
+                };
+                fields.insert(path.clone(), place);
+                object.insert(key.value, take(value.value, &path, fields));
+            }
+            Value::Object(object)
+        }
+    }
+}
+
+impl From<&serde_saphyr::Error> for SyntaxError {
+    fn from(error: &serde_saphyr::Error) -> Self {
+        let position = error.location().map_or(Position::START, Position::from);
+        let text = error.without_snippet().to_string();
+        // The place is said once, in front.
+        let suffix = format!(" at line {}, column {}", position.line, position.column);
+        let prefix = format!("line {} column {}: ", position.line, position.column);
+        let message = text.strip_suffix(&suffix).unwrap_or(&text);
+        let message = message.strip_prefix(&prefix).unwrap_or(message);
+        Self {
+            position,
+            message: message.replace('\n', " "),
+        }
+    }
+}
+
+/// A value whose parts know their place.
+enum Node {
+    Scalar(Value),
+    List(Vec<Spanned<Self>>),
+    Map(Vec<(Spanned<String>, Spanned<Self>)>),
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value that JSON can hold")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Scalar(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Scalar(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        Ok(Node::Scalar(value.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
+        let number = serde_json::Number::from_f64(value);
+        let number = number.ok_or_else(|| E::custom("not a finite number"))?;
+        Ok(Node::Scalar(number.into()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::Scalar(value.into()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Node, E> {
+        Ok(Node::Scalar(value.into()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::Scalar(Value::Null))
+    }
+
+    fn visit_none<E>(self) -> Result<Node, E> {
+        Ok(Node::Scalar(Value::Null))
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        Node::deserialize(deserializer)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Node::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
+        let mut map = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            map.push(entry);
+        }
+        Ok(Node::Map(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(line: u64, column: u64) -> Position {
+        Position { line, column }
+    }
+
+    #[test]
+    fn every_value_knows_its_place() {
+        let text = "# a comment\nkind: X\nspec:\n  list:\n  - name: a\n  - {name: b, n: 2}\n---\n{\"kind\": \"Y\", \"spec\": {\"a\": [true, null]}}\n";
+        let documents = read(text).unwrap();
+        let [first, second] = &documents[..] else {
+            panic!("{documents:?}");
+        };
+        assert_eq!(
+            first.value,
+            json!({"kind": "X", "spec": {"list": [{"name": "a"}, {"name": "b", "n": 2}]}})
+        );
+        for (path, value, key) in [
+            ("kind", at(2, 7), at(2, 1)),
+            ("spec.list[0].name", at(5, 11), at(5, 5)),
+            ("spec.list[1].n", at(6, 18), at(6, 15)),
+            ("spec.list[1].missing", at(6, 5), at(6, 5)),
+            ("spec.list[7]", at(4, 3), at(4, 3)),
+            ("spec.missing.deeper", at(3, 1), at(3, 1)),
+            ("missing", at(2, 1), at(2, 1)),
+        ] {
+            assert_eq!(first.places.value(path), value, "{path}");
+            assert_eq!(first.places.key(path), key, "{path}");
+        }
+        assert_eq!(second.places.value("spec.a[1]"), at(8, 36));
+        assert_eq!(second.places.below("spec").value("a[0]"), at(8, 30));
+    }
+
+    #[test]
+    fn empty_documents_and_files_are_nothing() {
+        for text in [
+            "",
+            "\n",
+            "# only a comment\n",
+            "---\n",
+            "---\n---\n# x\n---\n",
+            "null\n",
+        ] {
+            assert_eq!(read(text).map(|d| d.len()), Ok(0), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_yaml_says_where() {
+        for (text, line) in [
+            ("a: [1, 2\nb: 3\n", 2),
+            ("a: 1\na: 2\n", 2),
+            ("a:\n\t- b\n", 2),
+            ("kind: X\n---\na: 'open\n", 3),
+            ("a: *nowhere\n", 1),
+            ("a: .nan\n", 1),
+        ] {
+            let error = read(text).unwrap_err();
+            assert_eq!(error.position.line, line, "{text:?}: {error:?}");
+            assert!(!error.message.contains('\n'), "{error:?}");
+            assert!(
+                !error.message.contains("line "),
+                "the place twice: {error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn words_stay_words() {
+        let documents =
+            read("a: yes\nb: on\nc: 192.0.2.1\nd: 2001:db8::1\ne: 1s\nf: 0755\n").unwrap();
+        let value = &documents[0].value;
+        for (key, expected) in [
+            ("a", "yes"),
+            ("b", "on"),
+            ("c", "192.0.2.1"),
+            ("d", "2001:db8::1"),
+            ("e", "1s"),
+        ] {
+            assert_eq!(value[key], expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn an_alias_has_the_place_of_its_use() {
+        let documents = read("a: &x {n: 1}\nb: *x\nc:\n  <<: *x\n  m: 2\n").unwrap();
+        let document = &documents[0];
+        assert_eq!(document.value["b"]["n"], 1);
+        assert_eq!(document.value["c"], json!({"n": 1, "m": 2}));
+        assert_eq!(document.places.value("b").line, 2);
+        assert_eq!(document.places.value("c.n").line, 4);
+    }
+
+    #[test]
+    fn a_file_that_explodes_is_refused() {
+        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for i in 1..12 {
+            let previous = format!("*a{}, ", i - 1).repeat(10);
+            text.push_str(&format!("a{i}: &a{i} [{previous}]\n"));
+        }
+        assert!(read(&text).is_err());
+        let deep = "[".repeat(10_000);
+        assert!(read(&deep).is_err());
+    }
+}
