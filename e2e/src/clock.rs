@@ -23,10 +23,20 @@ impl Moment {
     /// right now: a stamp must be converted soon after it was taken.
     #[must_use]
     pub fn from_realtime(stamp: Duration) -> Self {
-        let (monotonic, realtime) = (
-            read(ClockId::CLOCK_MONOTONIC),
-            read(ClockId::CLOCK_REALTIME),
-        );
+        /// Two readings further apart were interrupted, and the difference of the clocks with them.
+        const TOGETHER: u64 = 10_000;
+        const ATTEMPTS: usize = 20;
+        let mut closest = (u64::MAX, 0, 0);
+        for _ in 0..ATTEMPTS {
+            let before = read(ClockId::CLOCK_MONOTONIC);
+            let realtime = read(ClockId::CLOCK_REALTIME);
+            let apart = read(ClockId::CLOCK_MONOTONIC).saturating_sub(before);
+            closest = closest.min((apart, before, realtime));
+            if apart < TOGETHER {
+                break;
+            }
+        }
+        let (_, monotonic, realtime) = closest;
         let age = realtime.saturating_sub(nanos(stamp));
         Self(monotonic.saturating_sub(age))
     }

@@ -20,6 +20,8 @@ pub struct Keepalived {
     pub realtime: Option<u8>,
     /// `vrrp_no_swap`: locks the VRRP process's memory.
     pub no_swap: bool,
+    /// `-D`: logs what it sends and refuses.
+    pub log_detail: bool,
     /// Its instances.
     pub instances: Vec<Instance>,
 }
@@ -53,6 +55,7 @@ impl Keepalived {
             version,
             realtime: None,
             no_swap: false,
+            log_detail: true,
             instances: vec![instance],
         }
     }
@@ -68,7 +71,9 @@ impl Keepalived {
             .with_context(|| format!("write {}", configuration.display()))?;
         let mut command = Command::new("keepalived");
         command
-            .args(["-P", "-n", "-l", "-D", "-f"])
+            .args(["-P", "-n", "-l"])
+            .args(self.log_detail.then_some("-D"))
+            .arg("-f")
             .arg(configuration)
             .arg("-p")
             .arg(file("keepalived.pid"))
@@ -85,7 +90,11 @@ impl Keepalived {
     pub fn configuration(&self) -> Result<String> {
         let mut text = format!("global_defs {{\n  vrrp_version {}\n", self.version);
         if let Some(priority) = self.realtime {
-            writeln!(text, "  vrrp_rt_priority {priority}")?;
+            // Its default, 10 ms without a pause, gets it killed on a busy machine.
+            writeln!(
+                text,
+                "  vrrp_rt_priority {priority}\n  vrrp_rlimit_rttime 1000000"
+            )?;
         }
         if self.no_swap {
             text.push_str("  vrrp_no_swap\n");

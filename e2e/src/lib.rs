@@ -8,6 +8,7 @@ mod sys;
 
 pub mod addresses;
 pub mod agent;
+pub mod bench;
 pub mod capture;
 pub mod clock;
 pub mod forge;

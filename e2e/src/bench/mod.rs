@@ -1,0 +1,208 @@
+//! The benchmark of failover: agents beside keepalived in one run, on one machine, with equal configuration.
+//!
+//! Owns two labs at a time, one of each contender, and takes turns between them, so that what else the machine
+//! does disturbs both alike. Times are read from captured frames alone. Judges the goals of DESIGN §12 and says
+//! so; never fails because one is missed.
+
+mod contender;
+mod figures;
+mod pair;
+mod phase;
+mod report;
+mod surroundings;
+
+use std::io::{self, IsTerminal, Write};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+
+use crate::lab;
+use crate::manifest::Router;
+use contender::{Both, Contender};
+use pair::{Death, Failover, Pair, Stop};
+use phase::Phases;
+use report::Report;
+use surroundings::Surroundings;
+
+/// `spec.nodes.priorities`; keepalived's are the same.
+const PRIORITIES: &[(&str, u8)] = &[("a", 110), ("b", 100)];
+
+/// Failover of vipkeeper beside keepalived, as Markdown.
+#[derive(Clone, Debug, Parser)]
+pub struct Options {
+    /// Node deaths of each contender with one router.
+    #[arg(long, default_value_t = 100)]
+    pub deaths: u32,
+    /// Planned stops of each contender.
+    #[arg(long, default_value_t = 20)]
+    pub stops: u32,
+    /// Node deaths of each contender with many routers.
+    #[arg(long, default_value_t = 10)]
+    pub group_deaths: u32,
+    /// How many routers those nodes have, 1 to 100.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub routers: u8,
+    /// The moments of death within an advertisement interval follow from it.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Where the tables go besides standard output.
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::parse_from(["bench"])
+    }
+}
+
+/// What was measured of one contender.
+#[derive(Debug, Default)]
+struct Measured {
+    /// One router, one entry a death.
+    deaths: Vec<Failover>,
+    stops: Vec<Stop>,
+    /// Many routers: the failovers of each death.
+    group_deaths: Vec<Vec<Failover>>,
+    /// Deaths repeated because a priority 0 was on the wire.
+    void: u32,
+}
+
+/// Runs all of it and prints the tables.
+///
+/// # Errors
+/// When the machine lacks something, or a contender does not do what it must.
+pub fn run(options: &Options) -> Result<()> {
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "bench needs root, to make network namespaces of its own (it touches no other): run `make bench` as root"
+    );
+    let surroundings = Surroundings::look()?;
+    let mut phases = Phases::new(options.seed);
+    let mut measured = Both::<Measured>::default();
+    let one = routers(1);
+    let configurations = compare(&one)?;
+
+    take_turns("deaths", options.deaths, &one, |pair| {
+        let of = measured.of_mut(pair.contender());
+        let failovers = repeat_void(pair, &mut phases, &mut of.void)?;
+        of.deaths.extend(failovers);
+        Ok(())
+    })?;
+    take_turns("planned stops", options.stops, &one, |pair| {
+        let stop = pair.stop(phases.next_within(pair.interval()))?;
+        measured.of_mut(pair.contender()).stops.push(stop);
+        Ok(())
+    })?;
+    let many = routers(options.routers);
+    let what = format!("deaths with {} routers", options.routers);
+    take_turns(&what, options.group_deaths, &many, |pair| {
+        let of = measured.of_mut(pair.contender());
+        let failovers = repeat_void(pair, &mut phases, &mut of.void)?;
+        of.group_deaths.push(failovers);
+        Ok(())
+    })?;
+
+    let report = Report {
+        options,
+        surroundings: &surroundings,
+        router: one.first().context("no router")?,
+        configurations,
+        measured: &measured,
+    };
+    let text = report.markdown()?;
+    io::stdout().write_all(text.as_bytes())?;
+    if let Some(path) = &options.write {
+        std::fs::write(path, &text).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The routers of both contenders: version 3, 100 ms, the checksum that keepalived sends by default.
+fn routers(count: u8) -> Vec<Router> {
+    (1..=count)
+        .map(|number| {
+            let address = IpAddr::from(lab::ipv4(0, 100 + number));
+            Router {
+                checksum: Some("RFC5798"),
+                ..Router::new(&format!("vip-{number}"), number, &[address], PRIORITIES)
+            }
+        })
+        .collect()
+}
+
+/// Makes sure that both advertise the same bytes and returns their configurations.
+fn compare(routers: &[Router]) -> Result<Both<String>> {
+    let (mut advertised, mut configurations) = (Both::default(), Both::default());
+    for contender in Contender::ALL {
+        let pair = Pair::start(contender, routers)?;
+        *advertised.of_mut(contender) = pair.advertised()?;
+        *configurations.of_mut(contender) = pair.configuration()?;
+    }
+    ensure!(
+        advertised.vipkeeper == advertised.keepalived,
+        "the contenders advertise different bytes, so their configurations are not equal: {advertised:02x?}"
+    );
+    Ok(configurations)
+}
+
+/// `count` rounds with each contender. Pairs are started anew every few rounds; who is started first, and who
+/// is first in a round, changes, for it makes a difference of half a millisecond.
+fn take_turns(
+    what: &str,
+    count: u32,
+    routers: &[Router],
+    mut round: impl FnMut(&mut Pair) -> Result<()>,
+) -> Result<()> {
+    const ROUNDS: u32 = 5;
+    let mut pairs: Vec<Pair> = Vec::new();
+    for number in 0..count {
+        if number.is_multiple_of(ROUNDS) {
+            pairs.clear();
+            let mut order = Contender::ALL;
+            if !(number / ROUNDS).is_multiple_of(2) {
+                order.reverse();
+            }
+            for contender in order {
+                pairs.push(Pair::start(contender, routers)?);
+            }
+        }
+        progress(what, number + 1, count);
+        for pair in &mut pairs {
+            let contender = pair.contender();
+            round(pair).with_context(|| format!("{contender}, {what}, round {number}"))?;
+        }
+        pairs.reverse();
+    }
+    Ok(())
+}
+
+/// A death that counts.
+fn repeat_void(pair: &mut Pair, phases: &mut Phases, void: &mut u32) -> Result<Vec<Failover>> {
+    const ATTEMPTS: u32 = 10;
+    for _ in 0..ATTEMPTS {
+        match pair.death(phases.next_within(pair.interval()))? {
+            Death::Measured(failovers) => return Ok(failovers),
+            Death::Void => *void += 1,
+        }
+    }
+    anyhow::bail!("{ATTEMPTS} deaths in a row announced themselves by priority 0")
+}
+
+/// Where the run is: repainted on a terminal, now and then a line elsewhere.
+fn progress(what: &str, number: u32, count: u32) {
+    const LINES: u32 = 10;
+    let mut out = io::stderr().lock();
+    // Progress that nobody can see is no reason to stop.
+    let written = if out.is_terminal() {
+        let end = if number == count { "\n" } else { "" };
+        write!(out, "\r\x1b[K{what}: {number} of {count}{end}").and_then(|()| out.flush())
+    } else if number == count || number.is_multiple_of(count.div_ceil(LINES)) {
+        writeln!(out, "{what}: {number} of {count}")
+    } else {
+        Ok(())
+    };
+    drop(written);
+}
