@@ -235,9 +235,6 @@ impl Election {
         frame: &Received<'_>,
         concerned: &mut Option<usize>,
     ) -> Result<(), Refusal> {
-        if self.is_own(frame) {
-            return Err(Refusal::Looped);
-        }
         let header = receive::peek(frame)?;
         let family = Family::of(&frame.source);
         let key = Vrid::new(header.vrid).map(|vrid| (frame.interface, family, vrid));
@@ -245,6 +242,9 @@ impl Election {
         let router = concerned
             .and_then(|slot| self.routers.get_mut(slot))
             .and_then(Option::as_mut);
+        if is_own(frame, self.links.get(&frame.interface), router.as_deref()) {
+            return Err(Refusal::Looped);
+        }
         let packet = receive::check_form(frame, &header, router.as_deref())?;
         let Some(router) = router else {
             let (interface, vrid, source) = (frame.interface, packet.vrid(), frame.source);
@@ -274,17 +274,6 @@ impl Election {
             router.handle(&mut self.fx, now, Event::Heard(heard));
         }
         Ok(())
-    }
-
-    /// Our own frame, come back by a loop or a mirror port. Our address from another Ethernet address is not
-    /// ours: that is a conflict worth hearing.
-    fn is_own(&self, frame: &Received<'_>) -> bool {
-        self.links.get(&frame.interface).is_some_and(|link| {
-            let ours = [link.ipv4.map(Into::into), link.ipv6.map(Into::into)];
-            frame.source_mac.is_some()
-                && frame.source_mac == link.mac
-                && ours.contains(&Some(frame.source))
-        })
     }
 
     fn refuse(&mut self, now: Time, frame: &Received<'_>, slot: Option<usize>, reason: Refusal) {
@@ -448,6 +437,21 @@ impl Election {
             .iter()
             .position(|r| r.as_ref().is_some_and(|r| names(config, r)))
     }
+}
+
+/// Our own frame, come back by a loop or a mirror port. Our address from another Ethernet address is not ours:
+/// that is a conflict worth hearing.
+fn is_own(frame: &Received<'_>, link: Option<&InterfaceState>, router: Option<&Router>) -> bool {
+    link.is_some_and(|link| {
+        let ours = [
+            link.ipv4.map(Into::into),
+            link.ipv6.map(Into::into),
+            router.and_then(Router::source),
+        ];
+        frame.source_mac.is_some()
+            && frame.source_mac == link.mac
+            && ours.contains(&Some(frame.source))
+    })
 }
 
 /// Counts what is odd about a frame for `router`, and tells if it is news.

@@ -599,3 +599,15 @@ fn of_two_defects_the_one_that_is_checked_first_is_told() {
         }
     }
 }
+
+#[test]
+fn an_own_frame_is_known_by_a_configured_source_too() {
+    let config = RouterConfig {
+        source: "10.77.0.8".parse().ok(),
+        ..router(100)
+    };
+    let mut bench = Bench::active(config);
+    let own = from(8, 100).mac(Some(OWN_MAC));
+    assert_eq!(story(&bench.hear(&own)), ["refused: Looped"]);
+    assert_eq!(bench.counters().duplicate_sources, 0);
+}
