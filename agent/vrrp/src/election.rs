@@ -260,7 +260,7 @@ impl Election {
             );
             return Err(Refusal::Vrid);
         };
-        let mut remarks = [None; 4];
+        let mut remarks = [None; receive::MOST_REMARKS];
         let mut next = remarks.iter_mut();
         let heard = receive::check_meaning(router, frame, &packet, |remark| {
             if let Some(place) = next.next() {

@@ -20,6 +20,9 @@ use crate::time::Time;
 /// IP protocol number of the Authentication Header (RFC 4302).
 const AUTHENTICATION_HEADER: u8 = 51;
 
+/// How many remarks one accepted frame can cause: owner, link-local, interval, list, duplicate source.
+pub(crate) const MOST_REMARKS: usize = 5;
+
 /// Why a frame was refused, or accepted with a remark. In the order of the checks (RFC 9568 §7.1 with its
 /// errata).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

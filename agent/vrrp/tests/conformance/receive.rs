@@ -611,3 +611,21 @@ fn an_own_frame_is_known_by_a_configured_source_too() {
     assert_eq!(story(&bench.hear(&own)), ["refused: Looped"]);
     assert_eq!(bench.counters().duplicate_sources, 0);
 }
+
+#[test]
+fn everything_odd_about_one_frame_is_counted() {
+    let mut bench = Bench::active(router_v6(255));
+    let frame = from_v6(5, 255)
+        .centiseconds(99)
+        .addresses(&["2001:db8::99", "2001:db8::98"]);
+    let log = bench.hear(&frame);
+    let expected = [
+        "refused: OwnerConflict",
+        "refused: LinkLocal",
+        "refused: Interval",
+        "refused: AddressList",
+        "refused: DuplicateSource",
+    ];
+    assert_eq!(story(&log), expected);
+    assert_eq!(bench.counters().duplicate_sources, 1);
+}
