@@ -370,11 +370,18 @@ fn check_addresses(
 
 fn is_our_list(router: &Router, packet: &Packet<'_>) -> bool {
     let ours = &router.config.addresses;
-    ours.len() == packet.address_count()
-        && (packet.addresses().eq(ours.iter().map(|a| a.address))
-            || packet
-                .addresses()
-                .all(|a| router.sorted.binary_search(&a).is_ok()))
+    if ours.len() != packet.address_count() {
+        return false;
+    }
+    if packet.addresses().eq(ours.iter().map(|a| a.address)) {
+        return true;
+    }
+    let mut named = [false; u8::MAX as usize];
+    packet.addresses().all(|address| {
+        let place = router.sorted.binary_search(&address).ok();
+        let named = place.and_then(|place| named.get_mut(place));
+        named.is_some_and(|named| !std::mem::replace(named, true))
+    })
 }
 
 /// Limits what is told about refused frames: each reason once for a source until the router's state changes,

@@ -10,7 +10,7 @@ use crate::bench::{
     Bench, IFINDEX, OTHER_IFINDEX, OWN_MAC, SECOND, down, millis, nanos, router, router_v2,
     router_v6, story, unicast, v2, v3,
 };
-use crate::forge::{Frame, from, from_v2, from_v6};
+use crate::forge::{Frame, from, from_v2, from_v6, peer};
 
 /// One thing that is wrong with a frame.
 #[derive(Clone, Copy)]
@@ -628,4 +628,15 @@ fn everything_odd_about_one_frame_is_counted() {
     ];
     assert_eq!(story(&log), expected);
     assert_eq!(bench.counters().duplicate_sources, 1);
+}
+
+#[test]
+fn c77_an_address_named_twice_does_not_stand_for_another() {
+    let config = RouterConfig {
+        addresses: crate::bench::addresses(&[peer(100), peer(101)]),
+        ..router(100)
+    };
+    let mut bench = Bench::new(&[config]);
+    let log = bench.hear(&from(1, 200).addresses(&["10.77.0.100", "10.77.0.100"]));
+    assert_eq!(story(&log), ["refused: AddressList"]);
 }
