@@ -147,12 +147,17 @@ impl Active {
         may
     }
 
-    /// Begins the announcements anew, unless they are under way.
+    /// Somebody else may have announced our addresses: begins anew, unless the next round is near anyway.
     pub(crate) fn announce_again(&mut self, now: Time) {
+        if self.announcing.is_none_or(|schedule| schedule.is_late()) {
+            self.announce_anew(now);
+        }
+    }
+
+    /// Begins the announcements anew. What is not held yet will be announced when it is.
+    pub(crate) fn announce_anew(&mut self, now: Time) {
         match self.holding {
-            Holding::Held { .. } => {
-                self.announcing.get_or_insert(Schedule::start(now));
-            }
+            Holding::Held { .. } => self.announcing = Some(Schedule::start(now)),
             Holding::Nothing | Holding::Ordered(_) => {}
         }
     }

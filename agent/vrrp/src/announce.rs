@@ -20,6 +20,9 @@ pub(crate) const OFFSETS: [Duration; 6] = [
     Duration::from_secs(5),
 ];
 
+/// How many of them repair what a neighbour got wrong in the moment of the move.
+const EARLY_ROUNDS: usize = 4;
+
 /// Where a router stands in its announcements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Schedule {
@@ -39,6 +42,11 @@ impl Schedule {
             next_address: 0,
             due: now,
         }
+    }
+
+    /// Whether only late rounds are ahead: seconds pass between them.
+    pub(crate) fn is_late(&self) -> bool {
+        self.round >= EARLY_ROUNDS
     }
 
     /// When something is to be sent.

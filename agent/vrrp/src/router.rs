@@ -378,7 +378,7 @@ impl Router {
         if let State::Active(active) = &mut self.state
             && moved
         {
-            active.announce_again(now);
+            active.announce_anew(now);
             self.announce(fx, now);
         }
     }

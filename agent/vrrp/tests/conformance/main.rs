@@ -14,6 +14,7 @@ mod bench;
 mod forge;
 
 mod active;
+mod announcements;
 mod backup;
 mod faults;
 mod initialize;
