@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Counted for the node: the frame did not get as far as a router instance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct NodeCounters {
     /// Datagrams whose IP header is cut short, inconsistent or wrongly summed, and fragments.
     pub malformed: u64,
@@ -23,6 +24,7 @@ pub struct NodeCounters {
 
 /// Counted for a router instance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RouterCounters {
     /// `master-transitions`: times it became Active.
     pub active_transitions: u64,
