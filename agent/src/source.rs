@@ -47,3 +47,39 @@ pub struct Loaded {
 pub fn load(dir: &Path, node: &str) -> io::Result<Loaded> {
     Ok(Store::default().update(&directory::read(dir)?, node))
 }
+
+/// What manifests mean for several nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// How many files there are.
+    pub files: usize,
+    /// What is wrong, by place, whichever node it concerns.
+    pub findings: Vec<Diagnosis>,
+    /// The names of the routers that each node runs.
+    pub nodes: Vec<(String, Vec<String>)>,
+}
+
+/// What the manifests in `dir` mean for `node`, or without one for every node that a router lists.
+///
+/// # Errors
+/// If the directory cannot be read.
+pub fn survey(dir: &Path, node: Option<&str>) -> io::Result<Survey> {
+    let files = directory::read(dir)?;
+    let mut store = Store::default();
+    let mut survey = Survey {
+        files: files.len(),
+        findings: store.update(&files, node.unwrap_or_default()).findings,
+        nodes: Vec::new(),
+    };
+    let listed = store.candidates();
+    let nodes: Vec<String> = node.map_or_else(|| listed.into_iter().collect(), |n| vec![n.into()]);
+    for node in nodes {
+        let loaded = Store::default().update(&files, &node);
+        survey.findings.extend(loaded.findings);
+        let routers = loaded.configs.into_iter().map(|c| c.router).collect();
+        survey.nodes.push((node, routers));
+    }
+    survey.findings.sort();
+    survey.findings.dedup();
+    Ok(survey)
+}

@@ -62,6 +62,7 @@ impl Store {
         self.objects = gathering.finish(&self.objects, &mut findings);
         let environment = self.environment(&mut findings);
         let compiled = self.compile(environment, node, &mut findings);
+        self.passwords(&mut findings);
         findings.sort();
         findings.dedup();
         Loaded {
@@ -145,6 +146,30 @@ impl Store {
             routers: Vec::new(),
             nodes: self.nodes.values().cloned().collect(),
             secrets,
+        }
+    }
+
+    /// Whether the passwords of the routers that run can be sent.
+    fn passwords(&self, findings: &mut Vec<Diagnosis>) {
+        for (id, running) in &self.running {
+            let key = needed_key(&running.router.spec);
+            let value = key.as_ref().and_then(|key| self.keys.get(key));
+            let (Some(known), Some(key), Some(value)) = (self.objects.get(id), key, value) else {
+                continue;
+            };
+            let (severity, what) = match value.trim_ascii_end().len() {
+                0 => (
+                    Severity::Error,
+                    "is empty, and the router cannot run: write 1 to 8 bytes",
+                ),
+                1..=8 => continue,
+                9.. => (
+                    Severity::Warning,
+                    "has more than 8 bytes, and only the first 8 count",
+                ),
+            };
+            let path = "spec.authentication.password.secretRef.key";
+            findings.push(known.diagnosis(severity, path, format!("Secret key {key} {what}")));
         }
     }
 

@@ -258,6 +258,17 @@ fn a_secret_without_namespace_is_in_the_key_namespace() {
 }
 
 #[test]
+fn a_password_that_cannot_be_sent_is_said() {
+    for (value, text) in [("''", "is empty"), ("123456789", "only the first 8")] {
+        let secret = SECRET.replace("hunter2", value);
+        let secret = secret.replace("123456789", "'123456789'");
+        let loaded = once(&[("r.yaml", &with_password()), ("s.yaml", &secret)]);
+        assert_said(&loaded, "r.yaml:15:", text);
+        assert!(!said(&loaded)[0].contains("12345"));
+    }
+}
+
+#[test]
 fn an_object_described_twice_names_both_places() {
     let (a, b) = (
         router("r", 51, "192.0.2.100"),
