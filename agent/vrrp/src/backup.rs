@@ -16,10 +16,20 @@ pub(crate) struct Backup {
     wait: Wait,
     /// Active_Adver_Interval.
     pub(crate) adver_interval: Duration,
-    /// When a preemption delay ends, while a lower priority is Active.
-    preempt_at: Option<Time>,
+    /// A preemption delay, while a lower priority is Active.
+    delay: Option<Delay>,
+    /// After a stall, nothing fires before this.
+    not_before: Time,
     /// What a promotion would be due to.
     cause: Reason,
+}
+
+/// A preemption delay that runs.
+#[derive(Clone, Copy, Debug)]
+struct Delay {
+    ends_at: Time,
+    /// What the Active advertised last: a priority of our own that fell below it ends the delay's meaning.
+    priority: u8,
 }
 
 /// How long the Active_Down_Timer runs.
@@ -62,9 +72,18 @@ impl Backup {
             armed_at: now,
             wait,
             adver_interval,
-            preempt_at: None,
+            delay: None,
+            not_before: Time::ZERO,
             cause,
         }
+    }
+
+    /// Waits from `now` for whoever is Active to be heard, after a stall. Frames that waited meanwhile may
+    /// end this wait later, not earlier: the newest of them may have been lost.
+    pub(crate) fn after_stall(now: Time, adver_interval: Duration, hearing: &Hearing) -> Self {
+        let mut backup = Self::new(now, Wait::Listen, adver_interval);
+        backup.not_before = backup.down_at(hearing);
+        backup
     }
 
     /// An acceptable advertisement. Address does not matter here: a Backup holds an equal priority for the
@@ -73,12 +92,12 @@ impl Backup {
         if heard.priority == 0 {
             self.armed_at = heard.arrival;
             self.wait = Wait::Skew;
-            self.preempt_at = None;
+            self.delay = None;
             self.cause = Reason::Released;
         } else if heard.priority >= hearing.priority {
-            self.preempt_at = None;
+            self.delay = None;
             self.follow(heard, hearing);
-        } else if self.tolerates(now, hearing) {
+        } else if self.tolerates(now, heard.priority, hearing) {
             self.follow(heard, hearing);
         } else {
             self.cause = Reason::Preempted;
@@ -86,14 +105,18 @@ impl Backup {
     }
 
     /// Whether an Active of lower priority is left in peace for now.
-    fn tolerates(&mut self, now: Time, hearing: &Hearing) -> bool {
+    fn tolerates(&mut self, now: Time, priority: u8, hearing: &Hearing) -> bool {
         if hearing.is_owner {
             return false;
         }
         match hearing.preemption {
             Preemption::Always => false,
             Preemption::Never => true,
-            Preemption::Delayed(delay) => *self.preempt_at.get_or_insert(now + delay) > now,
+            Preemption::Delayed(delay) => {
+                let ends_at = self.delay.map_or(now + delay, |running| running.ends_at);
+                self.delay = Some(Delay { ends_at, priority });
+                ends_at > now
+            }
         }
     }
 
@@ -110,7 +133,9 @@ impl Backup {
 
     /// Why it becomes Active now, if it does.
     pub(crate) fn promotion(&self, now: Time, hearing: &Hearing) -> Option<Reason> {
-        if self.preempt_at.is_some_and(|at| at <= now) {
+        if now < self.not_before {
+            None
+        } else if self.preempt_at(hearing).is_some_and(|at| at <= now) {
             Some(Reason::Preempted)
         } else {
             (self.down_at(hearing) <= now).then_some(self.cause)
@@ -120,7 +145,13 @@ impl Backup {
     /// The Active_Down_Timer or the end of the preemption delay, whichever is first.
     pub(crate) fn deadline(&self, hearing: &Hearing) -> Time {
         let down = self.down_at(hearing);
-        self.preempt_at.map_or(down, |at| at.min(down))
+        let first = self.preempt_at(hearing).map_or(down, |at| at.min(down));
+        first.max(self.not_before)
+    }
+
+    fn preempt_at(&self, hearing: &Hearing) -> Option<Time> {
+        let delay = self.delay.filter(|d| d.priority < hearing.priority)?;
+        Some(delay.ends_at)
     }
 
     fn down_at(&self, hearing: &Hearing) -> Time {
@@ -138,15 +169,67 @@ impl Backup {
         now.since(self.deadline(hearing)) > self.adver_interval
     }
 
-    /// Waits for whoever is Active to be heard, before it acts on a deadline it slept through.
-    pub(crate) fn listen(&mut self, now: Time) {
-        self.armed_at = now;
-        self.wait = Wait::Listen;
-        self.preempt_at = None;
-    }
-
     /// The rule of preemption changed: the delay starts anew with the next lower advertisement.
     pub(crate) fn forget_preemption(&mut self) {
-        self.preempt_at = None;
+        self.delay = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Centiseconds, ChecksumPolicy};
+
+    const INTERVAL: Duration = Duration::from_millis(100);
+
+    fn hearing(priority: u8, preemption: Preemption) -> Hearing {
+        Hearing {
+            protocol: Protocol::V3 {
+                interval: Centiseconds::new(10).unwrap(),
+                checksum: ChecksumPolicy::Auto,
+            },
+            priority,
+            is_owner: false,
+            preemption,
+            down_advertisements: 3,
+        }
+    }
+
+    fn heard(priority: u8, arrival: Time) -> Heard {
+        Heard {
+            source: [192, 0, 2, 9].into(),
+            priority,
+            interval: INTERVAL,
+            arrival,
+        }
+    }
+
+    fn at(millis: u64) -> Time {
+        Time::ZERO + Duration::from_millis(millis)
+    }
+
+    /// The receive queue drops its newest frames when it is full.
+    #[test]
+    fn x05_an_old_frame_out_of_the_queue_does_not_shorten_listening_after_a_stall() {
+        let hearing = hearing(128, Preemption::Delayed(Duration::ZERO));
+        let listened = at(5_000) + INTERVAL + INTERVAL / 2;
+        for priority in [0, 1, 128, 254] {
+            let mut backup = Backup::after_stall(at(5_000), INTERVAL, &hearing);
+            backup.hear(at(5_000), &heard(priority, at(100)), &hearing);
+            assert_eq!(backup.promotion(at(5_000), &hearing), None, "{priority}");
+            assert_eq!(backup.deadline(&hearing), listened, "{priority}");
+            assert!(backup.promotion(listened, &hearing).is_some(), "{priority}");
+        }
+    }
+
+    #[test]
+    fn x01_a_preemption_delay_means_nothing_once_our_own_priority_is_the_lower_one() {
+        let delay = Preemption::Delayed(INTERVAL);
+        let mut backup = Backup::new(at(0), Wait::Down, INTERVAL);
+        backup.hear(at(0), &heard(100, at(0)), &hearing(200, delay));
+        assert_eq!(backup.deadline(&hearing(200, delay)), at(100));
+        let lowered = hearing(50, delay);
+        assert_eq!(backup.promotion(at(100), &lowered), None);
+        assert!(backup.deadline(&lowered) > at(300));
     }
 }

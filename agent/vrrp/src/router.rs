@@ -149,7 +149,7 @@ impl Router {
             (State::Backup(_), Event::Startup) => {}
             (State::Backup(_), Event::Leave(reason)) => self.leave(fx, now, reason),
             (State::Backup(_), Event::Timeout) => self.end_of_waiting(fx, now),
-            (State::Backup(backup), Event::Stalled) => backup.listen(now),
+            (State::Backup(_), Event::Stalled) => self.listen_again(now),
             (State::Backup(_), Event::Heard(heard)) => self.hear_as_backup(now, &heard),
             (State::Backup(_), Event::Installed { .. } | Event::InstallFailed { .. }) => {}
 
@@ -157,7 +157,8 @@ impl Router {
             (State::Active(_), Event::Leave(reason)) => self.leave(fx, now, reason),
             (State::Active(_), Event::Timeout) => self.active_timeout(fx, now),
             (State::Active(_), Event::Stalled) => {
-                let backup = Backup::new(now, Wait::Listen, self.config.protocol.interval());
+                let own = self.config.protocol.interval();
+                let backup = Backup::after_stall(now, own, &self.hearing());
                 self.demote(fx, now, backup, Reason::Stalled, None);
             }
             (State::Active(_), Event::Heard(heard)) => self.hear_as_active(fx, now, &heard),
@@ -254,6 +255,13 @@ impl Router {
             self.advertise(fx, now, self.effective_priority());
         }
         self.announce(fx, now);
+    }
+
+    fn listen_again(&mut self, now: Time) {
+        let hearing = self.hearing();
+        if let State::Backup(backup) = &mut self.state {
+            *backup = Backup::after_stall(now, backup.adver_interval, &hearing);
+        }
     }
 
     fn hear_as_backup(&mut self, now: Time, heard: &Heard) {
