@@ -326,6 +326,13 @@ impl Bench {
         self.election.snapshot(self.now).routers.remove(0)
     }
 
+    /// The router called `name`.
+    pub(crate) fn status_of(&self, name: &str) -> RouterStatus {
+        let routers = self.election.snapshot(self.now).routers;
+        let found = routers.into_iter().find(|r| &*r.name == name);
+        found.expect("no router of this name")
+    }
+
     pub(crate) fn state(&self) -> StateName {
         self.status().state
     }

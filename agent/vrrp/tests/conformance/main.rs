@@ -18,4 +18,5 @@ mod announcements;
 mod backup;
 mod faults;
 mod initialize;
+mod plans;
 mod receive;
