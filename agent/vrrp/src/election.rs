@@ -302,6 +302,13 @@ impl Election {
         self.fx.budget = plan.announcements;
         let wanted = runnable(plan);
         self.remove_others(now, &wanted);
+        for config in &wanted {
+            if let Some(slot) = self.slot_of(config)
+                && let Some(router) = self.routers.get_mut(slot).and_then(Option::as_mut)
+            {
+                router.let_go(&mut self.fx, now, config);
+            }
+        }
         self.order.clear();
         for config in wanted {
             let known = self.slot_of(config);

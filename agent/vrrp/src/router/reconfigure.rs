@@ -9,14 +9,36 @@ use crate::output::Reason;
 use crate::time::Time;
 
 impl Router {
-    /// Runs `config` from now on. What only concerns the next advertisement changes under a running router;
-    /// another identity leaves and starts anew.
+    /// Prepares for `next`: lets go what it will not have any more. All routers do so before any takes what is
+    /// new, for an address may move from one to another.
+    pub(crate) fn let_go(&mut self, fx: &mut Effects, now: Time, next: &RouterConfig) {
+        if matches!(self.state, State::Initialize { .. }) {
+            return;
+        }
+        if !self.same_identity(next) {
+            return self.leave(fx, now, Reason::Reconfigured);
+        }
+        let of_next = |a: &&VirtualAddress| next.addresses.contains(a);
+        let gone: Vec<_> = self
+            .config
+            .addresses
+            .iter()
+            .filter(|a| !of_next(a))
+            .copied()
+            .collect();
+        if matches!(self.state, State::Active(_)) && !gone.is_empty() {
+            self.withdraw(fx, gone.into());
+        }
+    }
+
+    /// Runs `config` from now on, after [`let_go`](Self::let_go). What only concerns the next advertisement
+    /// changes under a running router; another identity has left and starts anew.
     pub(crate) fn reconfigure(&mut self, fx: &mut Effects, now: Time, config: RouterConfig) {
         if config == self.config {
             return;
         }
         if !self.same_identity(&config) {
-            return self.replace(fx, now, config);
+            return self.replace(config);
         }
         let old = std::mem::replace(&mut self.config, config);
         self.frames.clear();
@@ -27,7 +49,7 @@ impl Router {
         if old.addresses != self.config.addresses
             || old.address_lifetime != self.config.address_lifetime
         {
-            self.change_addresses(fx, &old);
+            self.install_again(fx);
         }
         if let State::Backup(backup) = &mut self.state
             && old.preemption != self.config.preemption
@@ -62,10 +84,7 @@ impl Router {
         identity(&self.config) == identity(other)
     }
 
-    fn replace(&mut self, fx: &mut Effects, now: Time, config: RouterConfig) {
-        if !matches!(self.state, State::Initialize { .. }) {
-            self.leave(fx, now, Reason::Reconfigured);
-        }
+    fn replace(&mut self, config: RouterConfig) {
         self.config = config;
         self.frames.clear();
         self.sort_addresses();
@@ -93,23 +112,10 @@ impl Router {
         }
     }
 
-    fn change_addresses(&mut self, fx: &mut Effects, old: &RouterConfig) {
-        let Some(interface) = self.config.interface else {
-            return;
-        };
-        if !matches!(self.state, State::Active(_)) {
-            return;
-        }
-        let gone: Vec<VirtualAddress> = old
-            .addresses
-            .iter()
-            .filter(|a| !self.config.addresses.contains(a))
-            .copied()
-            .collect();
-        if !gone.is_empty() {
-            self.withdraw(fx, gone.into());
-        }
-        if let State::Active(active) = &mut self.state {
+    fn install_again(&mut self, fx: &mut Effects) {
+        if let State::Active(active) = &mut self.state
+            && let Some(interface) = self.config.interface
+        {
             active.install(fx, self.id, &self.config, interface);
         }
     }

@@ -433,3 +433,20 @@ fn other_intervals_interfaces_and_families_have_phases_of_their_own() {
     assert_eq!(of(11).len(), 10);
     assert!(of(12).iter().all(|at| !of(10).contains(at)));
 }
+
+#[test]
+fn an_address_that_moves_between_routers_is_withdrawn_before_it_is_installed() {
+    let with = |name, vrid, list: &[u8]| RouterConfig {
+        addresses: addresses(&list.iter().map(|&n| peer(n)).collect::<Vec<_>>()),
+        ..named(name, vrid, 1)
+    };
+    let mut bench = Bench::new(&[with("a", 10, &[100]), with("b", 11, &[101, 102])]);
+    bench.until_active();
+    bench.advance(10 * SECOND);
+    let log = bench.apply(&[with("a", 10, &[100, 102]), with("b", 11, &[101])]);
+    let orders: Vec<String> = deeds(&log)
+        .into_iter()
+        .filter(|deed| deed == "withdraw" || deed == "install")
+        .collect();
+    assert_eq!(orders, ["withdraw", "install", "install"]);
+}
