@@ -39,6 +39,12 @@ impl Effects {
         self.last_ticket
     }
 
+    /// Forgets what an interface that is gone has sent: its number does not come back soon, its place in the
+    /// table would stay for ever.
+    pub(crate) fn forget(&mut self, interface: Ifindex) {
+        self.buckets.remove(&interface);
+    }
+
     /// Sends `announcement` if its interface's budget allows.
     ///
     /// # Errors
@@ -48,5 +54,33 @@ impl Effects {
         bucket.take(&self.budget, now)?;
         self.push(Output::Announce(announcement));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use vipkeeper_wire::MacAddr;
+
+    use super::*;
+    use crate::output::GratuitousForm;
+
+    #[test]
+    fn interfaces_that_come_and_go_leave_nothing_behind() {
+        let mut fx = Effects::default();
+        for index in 1..1_000 {
+            let interface = Ifindex::new(index).unwrap();
+            let announcement = Announcement {
+                interface,
+                mac: MacAddr::BROADCAST,
+                address: IpAddr::from([192, 0, 2, 1]),
+                form: GratuitousForm::Request,
+                forwards: false,
+            };
+            fx.announce(announcement, Time::ZERO).unwrap();
+            fx.forget(interface);
+        }
+        assert_eq!(fx.buckets.len(), 0);
     }
 }

@@ -155,12 +155,11 @@ impl Election {
             arrival: frame.arrival.min(now),
             ..*frame
         };
-        let mut slot = None;
-        if let Err(reason) = self.receive(now, &frame, &mut slot) {
-            self.refuse(now, &frame, slot, reason);
-        }
-        if let Some(slot) = slot {
-            self.rearm(slot);
+        let mut concerned = None;
+        match (self.receive(now, &frame, &mut concerned), concerned) {
+            (Ok(()), Some(slot)) => self.rearm(slot),
+            (Ok(()), None) => {}
+            (Err(reason), slot) => self.refuse(now, &frame, slot, reason),
         }
     }
 
@@ -376,6 +375,9 @@ impl Election {
                     .insert((interface, config.family, config.vrid), slot);
             }
         }
+        let ours = &self.by_key;
+        self.foreign
+            .retain(|r| !ours.contains_key(&(r.interface, r.family, r.vrid)));
     }
 
     /// Drops the weights of routers that the plan does not name: whoever told them will tell them anew.
@@ -398,9 +400,15 @@ impl Election {
 
     fn set_link(&mut self, now: Time, interface: Ifindex, link: Option<InterfaceState>) {
         match link {
-            Some(state) => self.links.insert(interface, state),
-            None => self.links.remove(&interface),
-        };
+            Some(state) => {
+                self.links.insert(interface, state);
+            }
+            None => {
+                self.links.remove(&interface);
+                self.fx.forget(interface);
+                self.foreign.retain(|row| row.interface != interface);
+            }
+        }
         self.for_each_router(|router, fx| {
             if router.config.interface == Some(interface) {
                 router.set_link(fx, now, link);

@@ -38,6 +38,11 @@ impl ForeignRouters {
         &self.rows
     }
 
+    /// Forgets the rows that are not to `keep`.
+    pub(crate) fn retain(&mut self, keep: impl FnMut(&ForeignRouter) -> bool) {
+        self.rows.retain(keep);
+    }
+
     /// Notes a valid advertisement of an unknown VRID.
     pub(crate) fn note<A>(&mut self, stranger: Stranger<A>, now: Time)
     where

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use vipkeeper_vrrp::{
-    Command, Output, Plan, Preemption, Priority, Reason, RouterConfig, StateName, Transport,
+    Command, Fact, Output, Plan, Preemption, Priority, Reason, RouterConfig, StateName, Transport,
 };
 use vipkeeper_wire::Vrid;
 
@@ -449,4 +449,28 @@ fn an_address_that_moves_between_routers_is_withdrawn_before_it_is_installed() {
         .filter(|deed| deed == "withdraw" || deed == "install")
         .collect();
     assert_eq!(orders, ["withdraw", "install", "install"]);
+}
+
+#[test]
+fn a_foreign_vrid_that_becomes_ours_is_foreign_no_more() {
+    let mut bench = Bench::new(&[router(100)]);
+    bench.hear(&from(1, 200).vrid(11));
+    bench.hear(&from(1, 200).vrid(12));
+    bench.apply(&[router(100), named("b", 11, 101)]);
+    let foreign = bench.election.snapshot(bench.now).foreign;
+    let vrids: Vec<u8> = foreign.iter().map(|row| row.vrid.get()).collect();
+    assert_eq!(vrids, [12]);
+}
+
+#[test]
+fn a_foreign_vrid_is_forgotten_with_its_interface() {
+    let mut bench = Bench::new(&[router(100)]);
+    bench.hear(&from(1, 200).vrid(11));
+    bench.hear(&from(1, 200).vrid(11).on(OTHER_IFINDEX));
+    bench.fact(Fact::InterfaceGone {
+        interface: OTHER_IFINDEX,
+    });
+    let foreign = bench.election.snapshot(bench.now).foreign;
+    assert_eq!(foreign.len(), 1);
+    assert_eq!(foreign[0].interface, IFINDEX);
 }
