@@ -1,0 +1,118 @@
+//! P1 to P3: what must hold over all nodes of a virtual router once the LAN has healed.
+
+use crate::group::{Group, Nanos};
+use crate::lan::{Lan, MOST_NODES};
+use crate::reference::ANSWER_PAUSE;
+
+/// Watches one virtual router.
+pub(crate) struct Observer {
+    active: [bool; MOST_NODES],
+    /// Since when two nodes are Active at the same time.
+    overlaps: [[Option<Nanos>; MOST_NODES]; MOST_NODES],
+    /// When the last disturbance ended; `None` during one.
+    healed_at: Option<Nanos>,
+    pub(crate) was_double: bool,
+}
+
+/// How long things may take after healing.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    /// P1: two are Active.
+    overlap: Nanos,
+    /// P2: none is Active although one could be.
+    pub(crate) vacancy: Nanos,
+    /// P3: a planned change of the Active, when all is settled.
+    change: Nanos,
+}
+
+impl Bounds {
+    /// From the longest interval and Active_Down_Interval of `group`, and the LAN's delay. A message costs the
+    /// delay and the receiver's lateness; the sender's deadline, the sender's lateness.
+    pub(crate) fn new(group: &Group, lan: &Lan) -> Self {
+        let (interval, down) = group.longest();
+        let message = lan.delay + lan.lateness;
+        let overlap = interval + lan.lateness + message;
+        // A router that was taught one checksum form by a lossy LAN may be unheard by one that demands the
+        // other, until it has heard it and answers in both.
+        let taught_wrong = group.mixes_forms().then_some(overlap + ANSWER_PAUSE);
+        Self {
+            overlap: overlap + taught_wrong.unwrap_or(0),
+            vacancy: down + interval + 2 * lan.lateness + message,
+            change: message,
+        }
+    }
+}
+
+impl Observer {
+    pub(crate) fn new() -> Self {
+        Self {
+            active: [false; MOST_NODES],
+            overlaps: [[None; MOST_NODES]; MOST_NODES],
+            healed_at: None,
+            was_double: false,
+        }
+    }
+
+    pub(crate) fn disturb(&mut self) {
+        self.healed_at = None;
+    }
+
+    pub(crate) fn heal(&mut self, now: Nanos) {
+        self.healed_at = Some(now);
+    }
+
+    /// Node `node` is Active from now on, or not any more.
+    pub(crate) fn note(&mut self, node: usize, active: bool, now: Nanos) {
+        if self.active[node] == active {
+            return;
+        }
+        self.active[node] = active;
+        for other in (0..MOST_NODES).filter(|&other| other != node) {
+            let since = (active && self.active[other]).then_some(now);
+            self.overlaps[node][other] = since;
+            self.overlaps[other][node] = since;
+            self.was_double |= since.is_some();
+        }
+    }
+
+    /// Holds at `now`; `able` says since when each node takes part.
+    pub(crate) fn check(
+        &self,
+        bounds: Bounds,
+        now: Nanos,
+        able: impl Iterator<Item = Option<Nanos>> + Clone,
+    ) -> Result<(), (&'static str, String)> {
+        let Some(healed_at) = self.healed_at else {
+            return Ok(());
+        };
+        let able = able.flatten().map(|since| since.max(healed_at));
+        let (Some(first), Some(last)) = (able.clone().min(), able.max()) else {
+            return Ok(());
+        };
+        if !self.active.contains(&true) && now > first + bounds.vacancy {
+            let late = now - first - bounds.vacancy;
+            return Err(("P2", format!("nobody is Active, {late} ns past the bound")));
+        }
+        let settled_at = last + bounds.vacancy;
+        for (node, overlaps) in self.overlaps.iter().enumerate() {
+            for (other, since) in overlaps.iter().enumerate().skip(node + 1) {
+                let Some(since) = *since else { continue };
+                let (property, bound) = match since >= settled_at {
+                    true => ("P3", since + bounds.change),
+                    false => ("P1", since.max(healed_at) + bounds.overlap),
+                };
+                if now > bound {
+                    let late = now - bound;
+                    let what =
+                        format!("nodes {node} and {other} are Active, {late} ns past the bound");
+                    return Err((property, what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn actives(&self) -> impl Iterator<Item = usize> {
+        (0..MOST_NODES).filter(|&node| self.active[node])
+    }
+}
