@@ -4,7 +4,7 @@
 //! its place while everything else goes on with its last good state. Never touches the network or the kernel.
 //!
 //! - `yaml`: text to values with places.
-//! - `manifest`: values to objects.
+//! - `manifest`, `schema`: values to objects.
 //! - `store`: objects to what is in force, with the last good state of each.
 //! - `directory`, `watch`: the files, once and whenever they change.
 
@@ -12,6 +12,7 @@ mod diagnosis;
 mod directory;
 mod keys;
 mod manifest;
+mod schema;
 mod store;
 #[cfg(test)]
 mod tests;

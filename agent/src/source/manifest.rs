@@ -13,6 +13,7 @@ use serde_json::Value;
 use vipkeeper_crds::{GROUP, KEY_NAMESPACE, VirtualRouter};
 
 use super::diagnosis::{DOCUMENT, Diagnosis, Severity};
+use super::schema;
 use super::yaml::{self, Document, Places, Position};
 
 /// The version of our group that is read.
@@ -255,7 +256,8 @@ impl Reader<'_> {
         })
     }
 
-    /// `value` as a `T`. Fields that `T` does not have are said with severity `unknown`, and if that is an error there
+    /// `value` as a `T`. Fields that `T` does not have are said with severity `unknown`, and if that is an error, as it
+    /// is with our own kind, there
     /// is no `T`; `instead` replaces what is said about a value that does not fit.
     fn typed<T: DeserializeOwned>(
         &mut self,
@@ -271,7 +273,10 @@ impl Reader<'_> {
             serde_ignored::deserialize(deserializer, |path| strangers.push(written(&path)));
         let refused = !strangers.is_empty() && unknown == Severity::Error;
         for path in strangers {
-            let message = "no such field: check its spelling and its indentation";
+            let message = match unknown {
+                Severity::Error => schema::no_such_field(&path),
+                Severity::Warning => "no such field: check its spelling and its indentation".into(),
+            };
             self.say(unknown, places.key(&path), &path, message);
         }
         match result {

@@ -187,15 +187,27 @@ impl Store {
             objects.routers = wanted.iter().map(|(_, r)| r.router.clone()).collect();
             let compiled = vipkeeper_compiler::compile(&objects, node);
             let refused: BTreeSet<&str> = compiled.findings.iter().filter_map(refused).collect();
-            let mut again = BTreeSet::new();
-            for (id, now) in &wanted {
-                let ran = self.running.get(id).filter(|r| r.router != now.router);
-                if refused.contains(id.name.as_str()) && ran.is_some() {
-                    again.insert(id.clone());
-                }
-            }
+            let ran = |id: &ObjectId, now: &Running| {
+                let running = self.running.get(id);
+                running.is_some_and(|running| running.router != now.router)
+            };
+            let mut again: BTreeSet<ObjectId> = wanted
+                .iter()
+                .filter(|(id, now)| refused.contains(id.name.as_str()) && ran(id, now))
+                .map(|(id, _)| id.clone())
+                .collect();
+            // What is said about a router is what made it go back, or else what is said in the end.
             for finding in &compiled.findings {
-                self.report(finding, &back, findings);
+                if let Some((id, known)) = self.about(finding)
+                    && (again.is_empty() || again.contains(id))
+                {
+                    let written = known.places.is_some() && !back.contains(id);
+                    // About a text that is not there any more only errors are of interest.
+                    if written || finding.severity == Severity::Error {
+                        let message = finding.message.clone();
+                        findings.push(known.diagnosis(finding.severity, &finding.path, message));
+                    }
+                }
             }
             if again.is_empty() {
                 self.running = wanted
@@ -234,19 +246,11 @@ impl Store {
         wanted.into_iter().map(|(_, entry)| entry).collect()
     }
 
-    /// What the compiler found, at its place. About what is no longer written only errors are of interest.
-    fn report(&self, finding: &Finding, back: &BTreeSet<ObjectId>, out: &mut Vec<Diagnosis>) {
-        let alike = |id: &&ObjectId| {
-            id.kind.as_str() == finding.object.kind && id.name == finding.object.name
-        };
-        let Some((id, known)) = self.objects.iter().find(|(id, _)| alike(id)) else {
-            return;
-        };
-        let written = known.places.is_some() && !back.contains(id);
-        if written || finding.severity == Severity::Error {
-            let message = finding.message.clone();
-            out.push(known.diagnosis(finding.severity, &finding.path, message));
-        }
+    /// The object that a finding is about.
+    fn about(&self, finding: &Finding) -> Option<(&ObjectId, &Known)> {
+        let object = &finding.object;
+        let alike = |id: &ObjectId| id.kind.as_str() == object.kind && id.name == object.name;
+        self.objects.iter().find(|(id, _)| alike(id))
     }
 }
 

@@ -1,10 +1,13 @@
 //! Manifests and what comes of them, and of editing them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use proptest::prelude::*;
 
 use super::*;
 
@@ -561,6 +564,101 @@ async fn a_mounted_config_map_is_exchanged_as_a_whole() {
     })
     .await;
     assert_eq!(after.findings, []);
+}
+
+#[tokio::test]
+async fn a_directory_that_goes_away_and_comes_back_changes_nothing_meanwhile() {
+    let dir = Scratch::new("away");
+    let (inner, aside) = (dir.0.join("m"), dir.0.join("aside"));
+    fs::create_dir(&inner).unwrap();
+    fs::write(inner.join("r.yaml"), router("r", 51, "192.0.2.101")).unwrap();
+    let watch = watch(&inner, "a").unwrap();
+    until(&watch, "start", runs(&["r"])).await;
+    fs::rename(&inner, &aside).unwrap();
+    let gone = until(&watch, "gone", |d| !d.findings.is_empty()).await;
+    assert_eq!(gone.configs.len(), 1);
+    assert!(
+        gone.findings[0]
+            .message
+            .contains("keeps its last good state")
+    );
+    fs::create_dir(&inner).unwrap();
+    fs::write(inner.join("s.yaml"), router("s", 52, "192.0.2.102")).unwrap();
+    until(&watch, "back", runs(&["s"])).await;
+    fs::write(inner.join("t.yaml"), router("t", 53, "192.0.2.103")).unwrap();
+    let back = until(&watch, "watched again", runs(&["s", "t"])).await;
+    assert_eq!(back.findings, []);
+}
+
+/// Contents of a file that describes router `i`: absent, good in several ways, in the way of others, bad in several
+/// ways.
+fn any_contents(i: usize) -> impl Strategy<Value = Option<String>> {
+    let contents = move |(form, vrid, address): (u8, u8, u8)| {
+        let good = router(&format!("r{i}"), vrid, &format!("192.0.2.{address}"));
+        match form {
+            0 => None,
+            1 => Some("a: [".to_owned()),
+            2 => Some(good.replace("spec:", "spek:")),
+            3 => Some(good.replace("priority: 90", "priority: 900")),
+            4 => Some(good.replace("kind: VirtualRouter", "kind: VirtualRoutr")),
+            _ => Some(good),
+        }
+    };
+    (0_u8..12, 1_u8..7, 1_u8..7).prop_map(contents)
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_edited_who_is_not_edited_goes_on(
+        rounds in prop::collection::vec(
+            prop::collection::vec(prop::option::weighted(0.4, 0_u8..3), 4),
+            1..6,
+        ),
+        contents in prop::collection::vec(
+            (any_contents(0), any_contents(1), any_contents(2), any_contents(3)),
+            3,
+        ),
+    ) {
+        let mut store = Store::default();
+        let mut files: [Option<String>; 4] = Default::default();
+        let mut before = Loaded::default();
+        for round in rounds {
+            let mut edited = BTreeSet::new();
+            for (i, choice) in round.into_iter().enumerate() {
+                if let Some(choice) = choice {
+                    let (a, b, c, d) = contents[usize::from(choice)].clone();
+                    files[i] = [a, b, c, d][i].clone();
+                    edited.insert(format!("r{i}"));
+                }
+            }
+            let named = |(i, text): (usize, &Option<String>)| Some(file(&format!("{i}.yaml"), text.clone()?));
+            let present: Vec<File> = files.iter().enumerate().filter_map(named).collect();
+            let now = store.update(&present, "a");
+            for ran in &before.configs {
+                let i: usize = ran.router[1..].parse().unwrap();
+                // An edit that was refused takes effect when nothing is in its way any more.
+                let pending = before.findings.iter().any(|f| f.file == format!("{i}.yaml"));
+                prop_assert!(
+                    edited.contains(&ran.router) || pending || now.configs.contains(ran),
+                    "{} was not edited: {:?}", ran.router, said(&now)
+                );
+                // An edit that is bad changes nothing; only a deletion ends it.
+                prop_assert!(
+                    files[i].is_none() || now.configs.iter().any(|c| c.router == ran.router),
+                    "{} is still there: {:?}", ran.router, said(&now)
+                );
+            }
+            let vrids: BTreeSet<_> = now.configs.iter().map(|c| c.virtual_router_id).collect();
+            let addresses: BTreeSet<_> = now.configs.iter().map(|c| c.addresses[0].address).collect();
+            prop_assert_eq!(vrids.len(), now.configs.len());
+            prop_assert_eq!(addresses.len(), now.configs.len());
+            // Reading again changes nothing, though more may be said: who was refused now finds all others running.
+            let again = store.update(&present, "a");
+            prop_assert_eq!(&again.configs, &now.configs);
+            prop_assert_eq!(&store.update(&present, "a"), &again);
+            before = now;
+        }
+    }
 }
 
 #[test]

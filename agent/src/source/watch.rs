@@ -28,6 +28,8 @@ const QUIET: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// It is read this often though nothing happens: files that are links may change unseen.
 const PERIOD: Duration = Duration::from_secs(10);
+/// And this often while it is not there: nobody tells when it is made again.
+const PERIOD_MISSING: Duration = Duration::from_secs(1);
 
 /// What is in force. A new one replaces the one before it as a whole.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -96,6 +98,7 @@ pub fn watch(dir: &Path, node: &str) -> io::Result<Watch> {
         woken,
         stop: stop.clone(),
         offer,
+        period: PERIOD,
     };
     let thread = thread::Builder::new()
         .name("source".to_owned())
@@ -136,6 +139,7 @@ struct Source {
     woken: Receiver<()>,
     stop: Arc<AtomicBool>,
     offer: watch::Sender<Arc<Desired>>,
+    period: Duration,
 }
 
 impl Source {
@@ -147,8 +151,14 @@ impl Source {
                 .watch(&self.dir, RecursiveMode::NonRecursive)
                 .ok();
             let loaded = match directory::read(&self.dir) {
-                Ok(files) => self.store.update(&files, &self.node),
-                Err(error) => self.without_directory(&error),
+                Ok(files) => {
+                    self.period = PERIOD;
+                    self.store.update(&files, &self.node)
+                }
+                Err(error) => {
+                    self.period = PERIOD_MISSING;
+                    self.without_directory(&error)
+                }
             };
             self.publish(loaded);
         }
@@ -156,7 +166,7 @@ impl Source {
 
     /// Waits for a reason to read. `false` to end.
     fn wait(&self) -> bool {
-        match self.woken.recv_timeout(PERIOD) {
+        match self.woken.recv_timeout(self.period) {
             Ok(()) => {
                 let since = Instant::now();
                 while !self.stopped()

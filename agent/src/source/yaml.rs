@@ -347,6 +347,13 @@ mod tests {
     }
 
     #[test]
+    fn foreign_line_ends_and_byte_order_marks_are_no_mistake() {
+        let documents = read("\u{feff}a: 1\r\nb:\r\n- 2\r\n").unwrap();
+        assert_eq!(documents[0].value, json!({"a": 1, "b": [2]}));
+        assert_eq!(documents[0].places.value("b[0]"), at(3, 3));
+    }
+
+    #[test]
     fn an_alias_has_the_place_of_its_use() {
         let documents = read("a: &x {n: 1}\nb: *x\nc:\n  <<: *x\n  m: 2\n").unwrap();
         let document = &documents[0];

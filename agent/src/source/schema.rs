@@ -1,0 +1,73 @@
+//! What the schema of VirtualRouter says about a field that is not there.
+
+use std::sync::LazyLock;
+
+use kube::CustomResourceExt as _;
+use serde_json::Value;
+use vipkeeper_crds::VirtualRouter;
+
+/// The CRD, made when first needed; null, which has no fields, if it cannot be written.
+static CRD: LazyLock<Value> =
+    LazyLock::new(|| serde_json::to_value(VirtualRouter::crd()).unwrap_or_default());
+
+/// What to say about the field at `path`, which a VirtualRouter does not have.
+pub(super) fn no_such_field(path: &str) -> String {
+    let fields = match path.rsplit_once('.') {
+        Some((parent, _)) => fields_of(parent),
+        // Those of every object, which the schema of one kind does not list.
+        None => ["apiVersion", "kind", "metadata", "spec"]
+            .map(str::to_owned)
+            .into(),
+    };
+    match fields {
+        fields if fields.is_empty() => {
+            "no such field: check its spelling and its indentation".to_owned()
+        }
+        fields => format!("no such field: known here are {}", fields.join(", ")),
+    }
+}
+
+/// The fields of the object at `path`; none if the schema does not list them.
+fn fields_of(path: &str) -> Vec<String> {
+    let mut schema = CRD.pointer("/spec/versions/0/schema/openAPIV3Schema");
+    for segment in path.split('.') {
+        let (name, index) = segment.split_once('[').unwrap_or((segment, ""));
+        schema = schema.and_then(|s| s.get("properties")?.get(name));
+        if !index.is_empty() {
+            schema = schema.and_then(|s| s.get("items"));
+        }
+    }
+    let fields = schema
+        .and_then(|s| s.get("properties"))
+        .and_then(Value::as_object);
+    fields
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_neighbours_of_an_unknown_field_are_listed() {
+        for (path, expected) in [
+            ("spek", "known here are apiVersion, kind, metadata, spec"),
+            ("spec.interface.nam", "known here are name, subnet, type"),
+            (
+                "spec.addresses[3].adress",
+                "known here are address, prefixLength",
+            ),
+            (
+                "spec.transport.extraPeers[0].minTtl",
+                "known here are address, minTTL",
+            ),
+            ("metadata.nam", "check its spelling"),
+        ] {
+            let message = no_such_field(path);
+            assert!(message.contains(expected), "{path}: {message}");
+        }
+    }
+}
