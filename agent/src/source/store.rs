@@ -7,6 +7,8 @@
 //!
 //! Routers that run have precedence over what is new, so that no edit takes an address or a VRID from another.
 
+mod gathering;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Node;
@@ -15,10 +17,11 @@ use vipkeeper_crds::{
     AuthenticationType, KEY_NAMESPACE, SecretKey, TransportMode, VirtualRouter, VirtualRouterSpec,
 };
 
-use super::diagnosis::{DOCUMENT, Diagnosis};
-use super::manifest::{self, Body, Entry, File, Kind, ObjectId};
+use super::diagnosis::Diagnosis;
+use super::manifest::{Body, File, Kind, ObjectId};
 use super::yaml::{Places, Position};
 use super::{Keys, Loaded};
+use gathering::Gathering;
 
 /// All that is known of the manifests.
 #[derive(Debug, Default)]
@@ -97,49 +100,8 @@ impl Store {
                 }
             }
         }
-        for (id, running) in &self.running {
-            let Some(known) = self.objects.get(id) else {
-                continue;
-            };
-            for (path, name) in needed_nodes(&running.router.spec) {
-                if !nodes.contains_key(&name)
-                    && let Some(node) = self.nodes.get(&name)
-                {
-                    nodes.insert(name.clone(), node.clone());
-                    let what = format!(
-                        "Node {name} is gone: its last address stays in force here until the agent starts again"
-                    );
-                    findings.push(known.diagnosis(Severity::Error, &path, what));
-                }
-            }
-            if let Some(key) = needed_key(&running.router.spec)
-                && keys.get(&key).is_none()
-                && let Some(value) = self.keys.get(&key)
-            {
-                let what = format!(
-                    "Secret key {key} is gone: its last value stays in force here until the agent starts again"
-                );
-                keys.insert(key, value);
-                let path = "spec.authentication.password.secretRef";
-                findings.push(known.diagnosis(Severity::Error, path, what));
-            }
-        }
-        let mut secrets: BTreeMap<SecretName, BTreeSet<String>> = BTreeMap::new();
-        for key in keys.names() {
-            let secret = SecretName {
-                namespace: key.namespace.clone(),
-                name: key.name.clone(),
-            };
-            secrets.entry(secret).or_default().insert(key.key.clone());
-        }
-        for id in self.objects.keys().filter(|id| id.kind == Kind::Secret) {
-            secrets
-                .entry(SecretName {
-                    namespace: id.namespace.clone(),
-                    name: id.name.clone(),
-                })
-                .or_default();
-        }
+        self.keep_what_is_needed(&mut nodes, &mut keys, findings);
+        let secrets = self.secrets(&keys);
         self.nodes = nodes;
         self.keys = keys;
         Objects {
@@ -147,6 +109,60 @@ impl Store {
             nodes: self.nodes.values().cloned().collect(),
             secrets,
         }
+    }
+
+    /// Takes from the last round what a running router needs and nobody describes any more.
+    fn keep_what_is_needed(
+        &self,
+        nodes: &mut BTreeMap<String, Node>,
+        keys: &mut Keys,
+        findings: &mut Vec<Diagnosis>,
+    ) {
+        let (given_nodes, given_keys) = (nodes.clone(), keys.clone());
+        for (id, running) in &self.running {
+            let Some(known) = self.objects.get(id) else {
+                continue;
+            };
+            let mut gone = |path: &str, what: String| {
+                let message = format!(
+                    "{what} is gone: its last state stays in force here until the agent starts again"
+                );
+                findings.push(known.diagnosis(Severity::Error, path, message));
+            };
+            for (path, name) in needed_nodes(&running.router.spec) {
+                if !given_nodes.contains_key(&name)
+                    && let Some(node) = self.nodes.get(&name)
+                {
+                    gone(&path, format!("Node {name}"));
+                    nodes.insert(name, node.clone());
+                }
+            }
+            if let Some(key) = needed_key(&running.router.spec)
+                && given_keys.get(&key).is_none()
+                && let Some(value) = self.keys.get(&key)
+            {
+                let path = "spec.authentication.password.secretRef";
+                gone(path, format!("Secret key {key}"));
+                keys.insert(key, value);
+            }
+        }
+    }
+
+    /// The names of all Secrets, the empty ones too, and of their keys.
+    fn secrets(&self, keys: &Keys) -> BTreeMap<SecretName, BTreeSet<String>> {
+        let name = |namespace: &str, name: &str| SecretName {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        let described = self.objects.keys().filter(|id| id.kind == Kind::Secret);
+        let mut secrets: BTreeMap<SecretName, BTreeSet<String>> = described
+            .map(|id| (name(&id.namespace, &id.name), BTreeSet::new()))
+            .collect();
+        for key in keys.names() {
+            let of_secret = secrets.entry(name(&key.namespace, &key.name)).or_default();
+            of_secret.insert(key.key.clone());
+        }
+        secrets
     }
 
     /// Whether the passwords of the routers that run can be sent.
@@ -307,142 +323,4 @@ fn needed_key(spec: &VirtualRouterSpec) -> Option<SecretKey> {
             })
         }
     }
-}
-
-/// The files of one round, while they are read.
-#[derive(Default)]
-struct Gathering {
-    /// Who describes each object, in the order of the files.
-    claims: BTreeMap<ObjectId, Vec<(String, Entry)>>,
-    /// Files of which nothing is known now.
-    unreadable: BTreeSet<String>,
-    /// Files in which something cannot be told.
-    unclear: BTreeSet<String>,
-}
-
-impl Gathering {
-    fn file(&mut self, file: &File, findings: &mut Vec<Diagnosis>) {
-        let name = &file.name;
-        let whole = |message: &String| Diagnosis {
-            file: name.clone(),
-            position: Position::START,
-            severity: Severity::Error,
-            path: DOCUMENT.to_owned(),
-            message: message.clone(),
-        };
-        let text = file.text.as_ref().map_err(whole);
-        match text.and_then(|text| manifest::read(name, text)) {
-            Err(error) => {
-                findings.push(error);
-                self.unreadable.insert(name.clone());
-            }
-            Ok(contents) => {
-                findings.extend(contents.findings);
-                if contents.unclear {
-                    self.unclear.insert(name.clone());
-                }
-                for entry in contents.entries {
-                    let claims = self.claims.entry(entry.id.clone()).or_default();
-                    claims.push((name.clone(), entry));
-                }
-            }
-        }
-    }
-
-    /// The objects that are known now, after those that were.
-    fn finish(
-        mut self,
-        before: &BTreeMap<ObjectId, Known>,
-        findings: &mut Vec<Diagnosis>,
-    ) -> BTreeMap<ObjectId, Known> {
-        let mut now = BTreeMap::new();
-        for (id, claims) in std::mem::take(&mut self.claims) {
-            let old = before.get(&id);
-            let Some((file, entry)) = the_one(&id, claims, old, findings) else {
-                continue;
-            };
-            let read = entry.body.map(|body| Known {
-                file: file.clone(),
-                body,
-                places: Some(entry.places.clone()),
-            });
-            let kept = || {
-                let known = Known {
-                    file: file.clone(),
-                    places: None,
-                    ..old?.clone()
-                };
-                // Its place is known, its text is not the one that is kept.
-                findings.push(Diagnosis {
-                    file: file.clone(),
-                    position: entry.places.value("metadata.name"),
-                    severity: Severity::Warning,
-                    path: "metadata.name".to_owned(),
-                    message: format!("{id} keeps its last good state"),
-                });
-                Some(known)
-            };
-            if let Some(known) = read.or_else(kept) {
-                now.insert(id, known);
-            }
-        }
-        for (id, old) in before {
-            if !now.contains_key(id) && self.keeps(&old.file) {
-                let message = format!("{id} keeps its last good state");
-                findings.push(Diagnosis {
-                    file: old.file.clone(),
-                    position: Position::START,
-                    severity: Severity::Warning,
-                    path: DOCUMENT.to_owned(),
-                    message,
-                });
-                let places = None;
-                now.insert(
-                    id.clone(),
-                    Known {
-                        places,
-                        ..old.clone()
-                    },
-                );
-            }
-        }
-        now
-    }
-
-    /// Whether an object that `file` had, and that is nowhere now, is kept.
-    fn keeps(&self, file: &str) -> bool {
-        self.unreadable.contains(file) || self.unclear.contains(file)
-    }
-}
-
-/// Which of several descriptions of one object counts: that of the file which had it, else the first. The others are
-/// errors.
-fn the_one(
-    id: &ObjectId,
-    claims: Vec<(String, Entry)>,
-    old: Option<&Known>,
-    findings: &mut Vec<Diagnosis>,
-) -> Option<(String, Entry)> {
-    let had = |(file, _): &(String, Entry)| old.is_some_and(|old| old.file == *file);
-    let chosen = claims.iter().position(had).unwrap_or(0);
-    let place = |(file, entry): &(String, Entry)| {
-        let Position { line, column } = entry.places.value("metadata.name");
-        format!("{file}:{line}:{column}")
-    };
-    let first = claims.get(chosen).map(place)?;
-    let mut winner = None;
-    for (i, (file, entry)) in claims.into_iter().enumerate() {
-        if i == chosen {
-            winner = Some((file, entry));
-            continue;
-        }
-        findings.push(Diagnosis {
-            position: entry.places.value("metadata.name"),
-            file,
-            severity: Severity::Error,
-            path: "metadata.name".to_owned(),
-            message: format!("{id} is at {first} already, which counts: remove one of the two"),
-        });
-    }
-    winner
 }
