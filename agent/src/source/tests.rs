@@ -481,6 +481,9 @@ impl Drop for Scratch {
     }
 }
 
+/// Less than the period after which the directory is read without an event.
+const DEADLINE: Duration = Duration::from_secs(9);
+
 /// Waits until `condition` holds of what is in force.
 async fn until(
     watch: &Watch,
@@ -488,7 +491,7 @@ async fn until(
     condition: impl FnMut(&Arc<Desired>) -> bool,
 ) -> Arc<Desired> {
     let mut desired = watch.desired();
-    let reached = tokio::time::timeout(Duration::from_secs(5), desired.wait_for(condition)).await;
+    let reached = tokio::time::timeout(DEADLINE, desired.wait_for(condition)).await;
     match reached {
         Ok(desired) => desired.unwrap().clone(),
         Err(_) => panic!("{what}: {:?}", watch.desired().borrow()),
