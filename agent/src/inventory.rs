@@ -49,6 +49,17 @@ pub struct InterfaceAddress {
     pub tentative: bool,
 }
 
+impl Inventory {
+    /// The name of interface `index`; for one that is gone, its number.
+    #[must_use]
+    pub fn name_of(&self, index: Ifindex) -> String {
+        self.interfaces
+            .iter()
+            .find(|(_, interface)| interface.index == index)
+            .map_or_else(|| format!("#{index}"), |(name, _)| name.clone())
+    }
+}
+
 impl Interface {
     /// What the election needs to know of it.
     #[must_use]

@@ -1,6 +1,24 @@
 //! The agent of a node, as modules; `main.rs` is its command line.
 
+pub mod admin;
 pub mod check;
+pub mod cli;
+pub mod client;
+pub mod clock;
+pub mod election;
 pub mod inventory;
+pub mod metrics;
+pub mod monitor;
+pub mod netlink;
+pub mod network;
 pub mod plan;
+pub mod ring;
+pub mod runtime;
 pub mod source;
+pub mod state;
+pub mod supply;
+pub mod sys;
+pub mod telling;
+
+#[cfg(test)]
+mod scratch;

@@ -1,2 +1,80 @@
 //! The agent's command line.
-fn main() {}
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use tracing::error;
+use tracing_subscriber::EnvFilter;
+use vipkeeper_agent::cli::{Cli, LogFormat, Output, Place, RunArgs, Verb};
+use vipkeeper_agent::{admin, check, client, runtime};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.verb {
+        None => return run(&cli.run),
+        Some(Verb::State { place, output }) => state(&place, output),
+        Some(Verb::Health { place }) => health(&place),
+        Some(Verb::Check { manifests, node }) => {
+            return check::run(&manifests, node.as_deref(), &mut io::stdout()).into();
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error may be closed; the exit code says the same.
+            writeln!(io::stderr(), "{error:#}").ok();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &RunArgs) -> ExitCode {
+    start_logging(args.log_format);
+    match runtime::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            error!(reason = format!("{reason:#}"), "ended");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// To standard error; `RUST_LOG` says what, by default everything from INFO on.
+fn start_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => subscriber.init(),
+        LogFormat::Json => subscriber.json().init(),
+    }
+}
+
+fn state(place: &Place, output: Output) -> anyhow::Result<()> {
+    let body = ask(place, "/state")?;
+    let text = match output {
+        Output::Json => {
+            let value: serde_json::Value = serde_json::from_str(&body)?;
+            format!("{value:#}\n")
+        }
+        Output::Table => client::table(&serde_json::from_str(&body)?),
+    };
+    io::stdout()
+        .write_all(text.as_bytes())
+        .context("standard output")
+}
+
+fn health(place: &Place) -> anyhow::Result<()> {
+    ask(place, "/healthz").map(drop)
+}
+
+fn ask(place: &Place, path: &str) -> anyhow::Result<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(client::fetch(&place.run_dir().join(admin::SOCKET), path))
+}

@@ -1,0 +1,271 @@
+//! What the agent answers: `/state` on its socket in the run directory, `/metrics`, `/healthz` and `/readyz` there
+//! and on `--listen`.
+//!
+//! Read-only. Owns the one way to a snapshot: requests are served one after the other.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::extract::State as Extract;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use socket2::{Domain, Socket, Type};
+use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
+use vipkeeper_vrrp::Snapshot;
+
+use crate::clock;
+use crate::election::Ports;
+use crate::inventory::Inventory;
+use crate::metrics;
+use crate::network;
+use crate::ring::Wake;
+use crate::source::Desired;
+use crate::state::{Finding, Health, Realtime, State, Surroundings};
+use crate::supply::Served;
+use crate::sys;
+
+/// The socket's name in the run directory.
+pub const SOCKET: &str = "agent.sock";
+/// An election that does not give a snapshot within this time is ill.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// What a scrape is served as.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What the answers are made of.
+pub struct Sources {
+    /// `--node`.
+    pub node: String,
+    /// `--instance`.
+    pub instance: String,
+    /// The election.
+    pub ports: Arc<Ports>,
+    /// The network thread.
+    pub network: Arc<network::Vitals>,
+    /// Names of interfaces.
+    pub inventory: watch::Receiver<Arc<Inventory>>,
+    /// Findings of the configuration.
+    pub desired: watch::Receiver<Arc<Desired>>,
+    /// What is served.
+    pub served: watch::Receiver<Arc<Served>>,
+    /// Why memory is not locked, if it is not.
+    pub memory: Result<(), String>,
+}
+
+/// Answers, shared by all listeners.
+pub struct Admin {
+    sources: Sources,
+    snapshots: Mutex<AsyncFd<Wake>>,
+}
+
+impl Admin {
+    /// Answers made of `sources`.
+    ///
+    /// # Errors
+    /// If the election's doorbell cannot be heard.
+    pub fn new(sources: Sources) -> anyhow::Result<Arc<Self>> {
+        let doorbell = sys::register(sources.ports.snapshots.wake().clone());
+        Ok(Arc::new(Self {
+            snapshots: Mutex::new(doorbell.context("snapshots")?),
+            sources,
+        }))
+    }
+
+    /// Serves the socket in the run directory, for root alone.
+    ///
+    /// # Errors
+    /// If it cannot be made, or breaks.
+    pub async fn serve_socket(self: Arc<Self>, path: &Path) -> anyhow::Result<()> {
+        // Whoever made it is gone: the run directory's lock is ours.
+        match std::fs::remove_file(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).context("removing the old socket"),
+        }
+        let listener = UnixListener::bind(path).with_context(|| path.display().to_string())?;
+        let owner_only = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(path, owner_only).context("permissions of the socket")?;
+        let routes = self.routes_for_everyone().route("/state", get(state));
+        axum::serve(listener, routes.with_state(self))
+            .await
+            .context("serving the socket")
+    }
+
+    /// Serves what anybody may ask.
+    ///
+    /// # Errors
+    /// If it breaks.
+    pub async fn serve_tcp(self: Arc<Self>, listener: TcpListener) -> anyhow::Result<()> {
+        let routes = self.routes_for_everyone();
+        axum::serve(listener, routes.with_state(self))
+            .await
+            .context("serving metrics")
+    }
+
+    fn routes_for_everyone(&self) -> Router<Arc<Self>> {
+        Router::new()
+            .route("/metrics", get(scrape))
+            .route("/healthz", get(health))
+            .route("/readyz", get(ready))
+    }
+
+    /// The state now.
+    async fn state(&self) -> anyhow::Result<State> {
+        let snapshot = self.snapshot().await?;
+        let sources = &self.sources;
+        let served = Arc::clone(&sources.served.borrow());
+        let inventory = Arc::clone(&sources.inventory.borrow());
+        let wall = clock::wall().saturating_sub(clock::now().since(snapshot.at));
+        let surroundings = Surroundings {
+            node: sources.node.clone(),
+            instance: sources.instance.clone(),
+            generation: served.generation,
+            realtime: self.realtime(),
+            lateness: sources.ports.vitals.lateness(),
+            health: Health::of(&sources.ports.vitals, &sources.network),
+            findings: self.findings(&served),
+        };
+        Ok(State::new(&snapshot, &inventory, wall, surroundings))
+    }
+
+    async fn snapshot(&self) -> anyhow::Result<Snapshot> {
+        let ports = &self.sources.ports;
+        let doorbell = self.snapshots.lock().await;
+        // One that nobody waited for any more.
+        drop(ports.snapshots.pop());
+        ports.want_snapshot();
+        let answer = async {
+            loop {
+                if let Some(snapshot) = ports.snapshots.pop() {
+                    return anyhow::Ok(snapshot);
+                }
+                doorbell
+                    .readable()
+                    .await
+                    .context("snapshots")?
+                    .clear_ready();
+                ports.snapshots.wake().clear();
+            }
+        };
+        timeout(PATIENCE, answer)
+            .await
+            .context("the election does not answer")?
+    }
+
+    fn realtime(&self) -> Realtime {
+        let scheduling = self.sources.ports.vitals.scheduling.get();
+        let scheduling = match scheduling {
+            Some(outcome) => outcome.clone(),
+            None => Err("the election has not started".to_owned()),
+        };
+        let memory = self.sources.memory.clone();
+        let name = if scheduling.is_ok() {
+            "SCHED_FIFO"
+        } else {
+            "SCHED_OTHER"
+        };
+        let reasons = [
+            scheduling.err().map(|e| format!("SCHED_FIFO: {e}")),
+            memory.clone().err().map(|e| format!("mlockall: {e}")),
+        ];
+        let reasons: Vec<_> = reasons.into_iter().flatten().collect();
+        Realtime {
+            scheduling: name.to_owned(),
+            memory_locked: memory.is_ok(),
+            reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
+        }
+    }
+
+    fn findings(&self, served: &Served) -> Vec<Finding> {
+        let desired = Arc::clone(&self.sources.desired.borrow());
+        let of_source = desired.findings.iter().map(crate::supply::finding);
+        let of_plan = served.notes.iter().map(|note| Finding {
+            severity: "note".to_owned(),
+            place: format!("{} {}", note.router, note.family),
+            message: note.message.clone(),
+        });
+        of_source.chain(of_plan).collect()
+    }
+}
+
+async fn state(Extract(admin): Extract<Arc<Admin>>) -> Response {
+    match admin.state().await {
+        Ok(state) => Json(state).into_response(),
+        Err(error) => unavailable(&format!("{error:#}")),
+    }
+}
+
+async fn scrape(Extract(admin): Extract<Arc<Admin>>) -> Response {
+    let text = admin
+        .state()
+        .await
+        .and_then(|state| Ok(metrics::render(&state)?));
+    match text {
+        Ok(text) => ([(header::CONTENT_TYPE, PROMETHEUS)], text).into_response(),
+        Err(error) => unavailable(&format!("{error:#}")),
+    }
+}
+
+/// The election's tick, and nothing else: whether a restart would help.
+async fn health(Extract(admin): Extract<Arc<Admin>>) -> Response {
+    if admin.sources.ports.vitals.is_alive() {
+        "ok\n".into_response()
+    } else {
+        unavailable("the election does not tick")
+    }
+}
+
+async fn ready(Extract(admin): Extract<Arc<Admin>>) -> Response {
+    let served = admin.sources.served.borrow().generation.is_some();
+    if served && admin.sources.ports.vitals.is_alive() {
+        "ok\n".into_response()
+    } else {
+        unavailable("no verified configuration is served yet")
+    }
+}
+
+fn unavailable(why: &str) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
+}
+
+/// Listens on `address`: `:PORT` is every address of both families, where the host has both.
+///
+/// # Errors
+/// If the address is none, or in use.
+pub fn listen(address: &str) -> anyhow::Result<TcpListener> {
+    let what = || format!("listening on {address}");
+    let listener = match address.strip_prefix(':') {
+        Some(port) => {
+            let port = port.parse().with_context(what)?;
+            let everything = SocketAddr::from(([0_u16; 8], port));
+            listener(everything, true)
+                .or_else(|_| listener((Ipv4Addr::UNSPECIFIED, port).into(), false))
+        }
+        None => {
+            use std::net::ToSocketAddrs as _;
+            let mut addresses = address.to_socket_addrs().with_context(what)?;
+            listener(addresses.next().with_context(what)?, false)
+        }
+    };
+    TcpListener::from_std(listener.with_context(what)?).with_context(what)
+}
+
+fn listener(address: SocketAddr, both: bool) -> std::io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if both {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(64)?;
+    Ok(socket.into())
+}

@@ -1,0 +1,188 @@
+//! The command line: flags, subcommands, and where their files are.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The instance whose files are not in a directory of their own.
+const DEFAULT_INSTANCE: &str = "default";
+
+/// Runs the virtual routers of this node; without a subcommand, until it is told to stop.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vipkeeper-agent",
+    version,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    /// What to do instead.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+    /// How to run.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What else the program does.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Print the state of a running agent.
+    State {
+        /// Which agent.
+        #[command(flatten)]
+        place: Place,
+        /// How to print it.
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Exit with 0 if a running agent's election ticks, with 1 if not.
+    Health {
+        /// Which agent.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Check manifests: exit with 0 if they have no errors, 1 if they have, 2 if they cannot be read.
+    Check {
+        /// The directory.
+        #[arg(long)]
+        manifests: PathBuf,
+        /// Check as this node; default: as every node that the manifests name.
+        #[arg(long)]
+        node: Option<String>,
+    },
+}
+
+/// How a state is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// A line for each router.
+    Table,
+    /// Everything.
+    Json,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Which agent of this node.
+#[derive(Clone, Debug, Args)]
+pub struct Place {
+    /// The name of this agent among several on one node.
+    #[arg(long, default_value = DEFAULT_INSTANCE, value_parser = instance)]
+    pub instance: String,
+    /// Where the socket is.
+    #[arg(long, default_value = "/run/vipkeeper")]
+    pub run_dir: PathBuf,
+}
+
+impl Place {
+    /// The run directory of this instance.
+    #[must_use]
+    pub fn run_dir(&self) -> PathBuf {
+        scoped(&self.run_dir, &self.instance)
+    }
+}
+
+/// How to run the agent.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Which agent this is.
+    #[command(flatten)]
+    pub place: Place,
+    /// The name of this node; default: the host's name.
+    #[arg(long, env = "VIPKEEPER_NODE")]
+    pub node: Option<String>,
+    /// A directory of manifests to run.
+    #[arg(long)]
+    pub manifests: Option<PathBuf>,
+    /// Where the ledger is.
+    #[arg(long, default_value = "/var/lib/vipkeeper")]
+    pub state_dir: PathBuf,
+    /// Where /metrics, /healthz and /readyz are served: HOST:PORT, or :PORT for every address.
+    #[arg(long, default_value = ":9650")]
+    pub listen: String,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+impl RunArgs {
+    /// The state directory of this instance.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        scoped(&self.state_dir, &self.place.instance)
+    }
+}
+
+/// Where `instance` has its files below `directory`.
+fn scoped(directory: &std::path::Path, instance: &str) -> PathBuf {
+    if instance == DEFAULT_INSTANCE {
+        directory.to_owned()
+    } else {
+        directory.join("instances").join(instance)
+    }
+}
+
+/// An instance's name is a word that is safe in paths and in the ledger.
+fn instance(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if (1..=63).contains(&text.len()) && text.chars().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err("1 to 63 of a-z, 0-9 and -".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from([&["vipkeeper-agent"], arguments].concat())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_subcommand_it_runs_with_the_documented_defaults() {
+        let cli = parse(&["--manifests", "/etc/vipkeeper"]).unwrap();
+        assert!(cli.verb.is_none());
+        assert_eq!(cli.run.listen, ":9650");
+        assert_eq!(cli.run.state_dir(), PathBuf::from("/var/lib/vipkeeper"));
+        assert_eq!(cli.run.place.run_dir(), PathBuf::from("/run/vipkeeper"));
+    }
+
+    #[test]
+    fn another_instance_has_directories_of_its_own() {
+        let cli = parse(&["--instance", "control-plane"]).unwrap();
+        let below = |directory: &str| PathBuf::from(directory).join("instances/control-plane");
+        assert_eq!(cli.run.state_dir(), below("/var/lib/vipkeeper"));
+        assert_eq!(cli.run.place.run_dir(), below("/run/vipkeeper"));
+    }
+
+    #[test]
+    fn an_instance_that_is_no_word_is_refused() {
+        for name in ["", "..", "a/b", "A", "a b", &"x".repeat(64)] {
+            assert!(parse(&["--instance", name]).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_state_can_be_asked_of_an_instance() {
+        let cli = parse(&["state", "-o", "json", "--run-dir", "/tmp/a"]).unwrap();
+        let Some(Verb::State { place, output }) = cli.verb else {
+            panic!("not the state verb");
+        };
+        assert_eq!((place.run_dir(), output), ("/tmp/a".into(), Output::Json));
+    }
+}

@@ -1,0 +1,130 @@
+//! Asking a running agent by its socket: `state` and `health`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use crate::state::{Router, State};
+
+/// An agent that does not answer within this time is ill.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The body of `path`, from the agent behind `socket`.
+///
+/// # Errors
+/// If there is no agent, or it answers with anything but 200.
+pub async fn fetch(socket: &Path, path: &str) -> anyhow::Result<String> {
+    timeout(PATIENCE, fetch_patiently(socket, path))
+        .await
+        .context("the agent does not answer")?
+}
+
+async fn fetch_patiently(socket: &Path, path: &str) -> anyhow::Result<String> {
+    let stream = UnixStream::connect(socket)
+        .await
+        .with_context(|| format!("no agent at {}", socket.display()))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::get(path)
+        .header("host", "localhost")
+        .body(Empty::<Bytes>::new())?;
+    let exchange = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        anyhow::Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    };
+    tokio::pin!(connection);
+    let (status, body) = tokio::select! {
+        answer = exchange => answer?,
+        ended = &mut connection => bail!("the agent hung up: {ended:?}"),
+    };
+    if !status.is_success() {
+        bail!("{status}: {}", body.trim_end());
+    }
+    Ok(body)
+}
+
+/// `state` as a table.
+#[must_use]
+pub fn table(state: &State) -> String {
+    let header = [
+        "ROUTER",
+        "FAMILY",
+        "VRID",
+        "INTERFACE",
+        "STATE",
+        "PRIORITY",
+        "ADDRESSES",
+        "SINCE",
+        "REASON",
+        "LAST ADVERTISEMENT",
+    ];
+    let mut rows = vec![header.map(str::to_owned)];
+    rows.extend(state.routers.iter().map(row));
+    let widths: Vec<usize> = (0..header.len())
+        .map(|column| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            cells.map(String::len).max().unwrap_or(0)
+        })
+        .collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            // Writing to a String cannot fail.
+            write!(line, "{cell:width$}  ").ok();
+        }
+        writeln!(text, "{}", line.trim_end()).ok();
+    }
+    for finding in &state.findings {
+        let (severity, place) = (&finding.severity, &finding.place);
+        writeln!(text, "{severity}: {place}: {}", finding.message).ok();
+    }
+    if let Some(reason) = &state.realtime.reason {
+        writeln!(text, "note: not in real time: {reason}").ok();
+    }
+    text
+}
+
+fn row(router: &Router) -> [String; 10] {
+    let priority = if router.priority == router.effective_priority {
+        router.priority.to_string()
+    } else {
+        format!("{} ({})", router.effective_priority, router.priority)
+    };
+    let addresses = match router.addresses.as_slice() {
+        [] => String::new(),
+        [only] => only.to_string(),
+        [first, rest @ ..] => format!("{first} +{}", rest.len()),
+    };
+    let heard = router.last_advertisement.as_ref().map_or_else(
+        || "-".to_owned(),
+        |heard| {
+            format!(
+                "{} ({}) {} ms ago",
+                heard.from, heard.priority, heard.age_ms
+            )
+        },
+    );
+    [
+        router.name.clone(),
+        router.family.to_string(),
+        router.virtual_router_id.to_string(),
+        router.interface.clone().unwrap_or_else(|| "-".to_owned()),
+        router.state.clone(),
+        priority,
+        addresses,
+        router.since.clone(),
+        router.last_reason.clone(),
+        heard,
+    ]
+}

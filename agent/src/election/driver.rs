@@ -1,0 +1,265 @@
+//! The loop of the election thread: wait, read what is there, fire timers, carry out.
+//!
+//! Owns the `Election`, epoll, the timer and the receive buffers. Frames are read before timers fire
+//! (after a pause the queue holds the advertisements of whoever took over), and no more of them than the
+//! budget, so that a flood delays nothing of ours.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use vipkeeper_vrrp::{Command, Election, Time};
+
+use super::outbox::Outbox;
+use super::{Activity, Delivery, Event, Link, Ports, TICK};
+use crate::sys::ReceiveBatch;
+use crate::{clock, sys};
+
+/// The scheduling priority of the thread, above the network thread's and below the kernel's own threads.
+const FIFO_PRIORITY: u8 = 50;
+/// Datagrams read in one wake-up.
+const FRAME_BUDGET: usize = 1_024;
+/// How long the thread sleeps after it used up its budget. Sleeping at all resets RLIMIT_RTTIME and lets the
+/// kernel's receive path run.
+const BREATH: Duration = Duration::from_micros(50);
+/// How soon orders that did not fit are tried again.
+const BACKLOG_RETRY: Duration = Duration::from_millis(1);
+/// Ready descriptors taken in one call.
+const EVENTS: usize = 256;
+/// The epoll tags of the doorbell and the timer; links have their index.
+const DOORBELL: u64 = u64::MAX;
+const TIMER: u64 = u64::MAX - 1;
+
+/// Runs the election until the process ends.
+///
+/// # Errors
+/// If the kernel takes epoll or the timer away from us, which ends the process.
+pub fn run(ports: &Arc<Ports>) -> anyhow::Result<()> {
+    let scheduling = sys::enter_fifo(FIFO_PRIORITY);
+    if let Err(error) = &scheduling {
+        let errno = error.raw_os_error().unwrap_or(0);
+        // The ring is empty: nothing came before.
+        ports.events.push(Event::NotRealtime { errno }).ok();
+    }
+    let scheduling = scheduling.map_err(|error| error.to_string());
+    // Set here alone, so it cannot be set already.
+    ports.vitals.scheduling.set(scheduling).ok();
+    let mut driver = Driver::new(Arc::clone(ports))?;
+    loop {
+        driver.wake_up()?;
+    }
+}
+
+struct Driver {
+    ports: Arc<Ports>,
+    election: Election,
+    links: Arc<[Arc<Link>]>,
+    outbox: Outbox,
+    epoll: Epoll,
+    events: Box<[EpollEvent]>,
+    timer: TimerFd,
+    /// What the timer is set to.
+    armed: Option<Time>,
+    buffers: ReceiveBatch,
+    last_wake: Time,
+    stopping: bool,
+}
+
+impl Driver {
+    fn new(ports: Arc<Ports>) -> anyhow::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("epoll")?;
+        let timer = TimerFd::new(
+            ClockId::CLOCK_BOOTTIME,
+            TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK,
+        )
+        .context("timer")?;
+        let readable = |tag| EpollEvent::new(EpollFlags::EPOLLIN, tag);
+        epoll.add(ports.facts.wake().as_fd(), readable(DOORBELL))?;
+        epoll.add(timer.as_fd(), readable(TIMER))?;
+        Ok(Self {
+            outbox: Outbox::new(Arc::clone(&ports)),
+            ports,
+            election: Election::new(),
+            links: Arc::new([]),
+            epoll,
+            events: vec![EpollEvent::empty(); EVENTS].into_boxed_slice(),
+            timer,
+            armed: None,
+            buffers: ReceiveBatch::new(),
+            last_wake: clock::now(),
+            stopping: false,
+        })
+    }
+
+    /// One turn: everything that came before `now`, then what is due at `now`, then all effects.
+    fn wake_up(&mut self) -> anyhow::Result<()> {
+        self.wait(EpollTimeout::NONE)?;
+        let now = clock::now();
+        self.note_lateness(now);
+        // Again, because what arrived since the wait ended must be read before a timer fires.
+        let ready = self.wait(EpollTimeout::ZERO)?;
+        self.ports.facts.wake().clear();
+        self.take_messages(now)?;
+        let exhausted = self.read_frames(now, ready);
+        self.election.handle_timeout(now);
+        while let Some(output) = self.election.poll_output() {
+            self.outbox.put(output);
+        }
+        self.outbox.flush(&self.links, now);
+        self.finish_turn(now)?;
+        if exhausted {
+            std::thread::sleep(BREATH);
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, timeout: EpollTimeout) -> anyhow::Result<usize> {
+        loop {
+            match self.epoll.wait(&mut self.events, timeout) {
+                Ok(ready) => return Ok(ready),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error).context("epoll"),
+            }
+        }
+    }
+
+    fn note_lateness(&mut self, now: Time) {
+        let Some(armed) = self.armed.filter(|armed| *armed <= now) else {
+            return;
+        };
+        // One-shot: it has fired, or fires while it is set anew.
+        self.armed = None;
+        let late = u64::try_from(now.since(armed).as_nanos()).unwrap_or(u64::MAX);
+        let vitals = &self.ports.vitals;
+        vitals.lateness_last.store(late, Ordering::Relaxed);
+        vitals.lateness_max.fetch_max(late, Ordering::Relaxed);
+    }
+
+    /// Facts, answers and commands, in this order: a plan finds the interfaces it names.
+    fn take_messages(&mut self, now: Time) -> anyhow::Result<()> {
+        while let Some(fact) = self.ports.facts.pop() {
+            self.election.handle_fact(now, fact);
+        }
+        while let Some(fact) = self.ports.answers.pop() {
+            self.election.handle_fact(now, fact);
+        }
+        while let Some(Delivery { command, links }) = self.ports.deliveries.pop() {
+            self.take_links(links)?;
+            self.stopping = matches!(command, Command::Shutdown);
+            self.election.handle_command(now, command);
+        }
+        Ok(())
+    }
+
+    fn take_links(&mut self, links: Arc<[Arc<Link>]>) -> anyhow::Result<()> {
+        for old in self.links.iter() {
+            // Nothing to do about a descriptor that epoll does not know.
+            self.epoll.delete(old.receive()).ok();
+        }
+        for (tag, link) in (0..).zip(links.iter()) {
+            let readable = EpollEvent::new(EpollFlags::EPOLLIN, tag);
+            self.epoll
+                .add(link.receive(), readable)
+                .context("epoll of a receive socket")?;
+        }
+        self.links = links;
+        Ok(())
+    }
+
+    /// Reads the links that are ready, within the budget; whether that was used up.
+    fn read_frames(&mut self, now: Time, ready: usize) -> bool {
+        let wall = clock::wall();
+        let mut budget = FRAME_BUDGET;
+        for index in 0..ready.min(self.events.len()) {
+            let tag = self.events.get(index).map_or(DOORBELL, EpollEvent::data);
+            // The doorbell's and the timer's tags are no index of a link.
+            let Some(link) = usize::try_from(tag).ok().and_then(|i| self.links.get(i)) else {
+                continue;
+            };
+            let link = Arc::clone(link);
+            self.read_link(&link, now, wall, &mut budget);
+        }
+        budget == 0
+    }
+
+    fn read_link(&mut self, link: &Link, now: Time, wall: Duration, budget: &mut usize) {
+        while *budget > 0 {
+            let count = match self.buffers.receive(link.receive(), *budget) {
+                Ok(0) => return,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    self.ports
+                        .vitals
+                        .receive_failures
+                        .fetch_add(1, Ordering::Relaxed);
+                    self.outbox
+                        .trouble(link.key, Activity::Receive, &error, now);
+                    return;
+                }
+            };
+            *budget -= count.min(*budget);
+            self.ports
+                .vitals
+                .received
+                .fetch_add(count as u64, Ordering::Relaxed);
+            for datagram in (0..count).map_while(|index| self.buffers.get(index)) {
+                let arrival = datagram
+                    .stamp
+                    .map_or(now, |stamp| clock::since_boot(stamp, wall, now))
+                    .clamp(self.last_wake.min(now), now);
+                self.election.handle_datagram(
+                    now,
+                    link.key.0,
+                    arrival,
+                    datagram.source_mac,
+                    datagram.bytes,
+                );
+            }
+        }
+    }
+
+    /// Answers who asked for a snapshot, ticks, and sets the timer.
+    fn finish_turn(&mut self, now: Time) -> anyhow::Result<()> {
+        if self.ports.snapshot_wanted.swap(false, Ordering::AcqRel) {
+            self.ports.snapshots.replace(self.election.snapshot(now));
+        }
+        let vitals = &self.ports.vitals;
+        if self.stopping && !self.outbox.has_backlog() {
+            vitals.shut_down.store(true, Ordering::Release);
+        }
+        vitals.heartbeat.store(now.as_nanos(), Ordering::Release);
+        self.last_wake = now;
+        let retry = self.outbox.has_backlog().then_some(BACKLOG_RETRY);
+        let idle = now + retry.unwrap_or(TICK);
+        let next = self
+            .election
+            .next_timeout()
+            .map_or(idle, |due| due.min(idle));
+        self.arm(next)
+    }
+
+    fn arm(&mut self, at: Time) -> anyhow::Result<()> {
+        if self.armed == Some(at) {
+            return Ok(());
+        }
+        // A deadline of 0 would disarm the timer.
+        let at_least_one = Duration::from_nanos(at.as_nanos().max(1));
+        self.timer
+            .set(
+                Expiration::OneShot(TimeSpec::from(at_least_one)),
+                TimerSetTimeFlags::TFD_TIMER_ABSTIME,
+            )
+            .context("timer")?;
+        self.armed = Some(at);
+        Ok(())
+    }
+}

@@ -1,0 +1,216 @@
+//! The election thread: the pure `Election` on real sockets and a real clock.
+//!
+//! Owns the loop (`driver`), its way out (`outbox`) and the channels to every other thread ([`Ports`]).
+//! Everything it needs is opened, and everything it is done with is freed, by the runtime. It never calls
+//! rtnetlink, allocates for a packet, logs, or takes a lock that async code takes.
+
+mod driver;
+pub mod filter;
+pub mod link;
+mod outbox;
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use vipkeeper_vrrp::{Command, Fact, Install, Plan, Report, Snapshot, Time, Withdraw};
+use vipkeeper_wire::Family;
+
+pub use self::driver::run;
+pub use self::link::{Link, LinkKey};
+use crate::clock;
+use crate::ring::{Ring, Wake};
+
+/// The election ticks at least this often, also when nothing happens.
+pub const TICK: Duration = Duration::from_millis(500);
+/// An election that has not ticked for this long is taken for dead.
+pub const STALE: Duration = Duration::from_secs(3);
+
+/// The channels into and out of the election thread. None blocks; what a full one does is said at each.
+#[derive(Debug)]
+pub struct Ports {
+    /// From the monitor: 4,096 interface facts. When full, the monitor keeps the latest of each interface and
+    /// tries again.
+    pub facts: Ring<Fact>,
+    /// From the network thread: 4,096 answers to its orders. When full, it keeps the rest and tries again.
+    pub answers: Ring<Fact>,
+    /// From the runtime: what to run. One value; a later one takes the place of one not yet taken.
+    pub deliveries: Ring<Delivery>,
+    /// From the runtime: a snapshot is wanted.
+    pub snapshot_wanted: AtomicBool,
+    /// To the network thread: 4,096 orders. When full, the election keeps the rest and tries again at once.
+    pub orders: Ring<Order>,
+    /// To the runtime: 4,096 events. When full, new ones are dropped and counted; the reader then takes a
+    /// snapshot.
+    pub events: Ring<Event>,
+    /// To the runtime: the last snapshot asked for; a later one takes its place.
+    pub snapshots: Ring<Snapshot>,
+    /// How the thread is.
+    pub vitals: Vitals,
+}
+
+impl Ports {
+    /// Fresh channels.
+    ///
+    /// # Errors
+    /// If the process has too many open files.
+    pub fn new() -> io::Result<Self> {
+        let to_election = Wake::new()?;
+        Ok(Self {
+            facts: Ring::new(4_096, to_election.clone()),
+            answers: Ring::new(4_096, to_election.clone()),
+            deliveries: Ring::new(1, to_election),
+            snapshot_wanted: AtomicBool::new(false),
+            orders: Ring::new(4_096, Wake::new()?),
+            events: Ring::new(4_096, Wake::new()?),
+            snapshots: Ring::new(1, Wake::new()?),
+            vitals: Vitals::default(),
+        })
+    }
+
+    /// Asks for a snapshot; it comes by `snapshots`.
+    pub fn want_snapshot(&self) {
+        self.snapshot_wanted.store(true, Ordering::Release);
+        self.facts.wake().ring();
+    }
+}
+
+/// What the runtime gives the election to run.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// A plan, or the end.
+    pub command: Command,
+    /// All sockets that the plan needs. The runtime keeps a reference to each until the election has let go of
+    /// it, so that none is closed by the election thread.
+    pub links: Arc<[Arc<Link>]>,
+}
+
+/// What the network thread has to do, in order.
+#[derive(Debug)]
+pub enum Order {
+    /// From the election.
+    Install(Install),
+    /// From the election.
+    Withdraw(Withdraw),
+    /// From the runtime: this plan comes next. Acknowledged when the ledger has its rows.
+    Prepare(Arc<Plan>, tokio::sync::oneshot::Sender<()>),
+    /// From the monitor: somebody, maybe we, took this address off.
+    Vanished(vipkeeper_vrrp::Ifindex, std::net::IpAddr),
+    /// From the runtime, after the election has shut down: withdraw what is left, restore what was changed.
+    Finish(tokio::sync::oneshot::Sender<()>),
+}
+
+/// What the election thread has to tell the runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// From the election itself.
+    Report(Report),
+    /// The thread may not be scheduled in real time.
+    NotRealtime {
+        /// The system's error number.
+        errno: i32,
+    },
+    /// A socket would not send or receive. The first after a quiet second.
+    Trouble {
+        /// Where.
+        key: LinkKey,
+        /// At what.
+        activity: Activity,
+        /// The system's error number.
+        errno: i32,
+    },
+}
+
+/// What a socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// Reading advertisements.
+    Receive,
+    /// Sending advertisements.
+    Advertise,
+    /// Sending gratuitous ARP and neighbour advertisements.
+    Announce,
+}
+
+impl Activity {
+    /// A word for logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Receive => "receive",
+            Self::Advertise => "advertise",
+            Self::Announce => "announce",
+        }
+    }
+}
+
+/// How the election thread is. Written by it alone, read by everybody.
+#[derive(Debug, Default)]
+pub struct Vitals {
+    /// The last tick, in nanoseconds of CLOCK_BOOTTIME; 0 before the first.
+    pub heartbeat: AtomicU64,
+    /// How late the last timer was served, in nanoseconds.
+    pub lateness_last: AtomicU64,
+    /// The most that ever was.
+    pub lateness_max: AtomicU64,
+    /// Datagrams read.
+    pub received: AtomicU64,
+    /// Reads that failed.
+    pub receive_failures: AtomicU64,
+    /// Advertisements that the kernel refused to send.
+    pub advertise_failures: AtomicU64,
+    /// Announcements that the kernel refused to send.
+    pub announce_failures: AtomicU64,
+    /// Events that did not fit into their ring.
+    pub events_dropped: AtomicU64,
+    /// A shutdown was carried out, and every order of it has reached the network thread.
+    pub shut_down: AtomicBool,
+    /// How the thread is scheduled; set once, when it starts.
+    pub scheduling: OnceLock<Result<(), String>>,
+}
+
+impl Vitals {
+    /// Whether the election ticked lately.
+    #[must_use]
+    pub fn is_fresh(&self, now: Time) -> bool {
+        let last = self.heartbeat.load(Ordering::Acquire);
+        last > 0 && now.since(Time::from_nanos(last)) < STALE
+    }
+
+    /// The same, by the clock.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.is_fresh(clock::now())
+    }
+
+    /// How late timers are served.
+    #[must_use]
+    pub fn lateness(&self) -> Lateness {
+        let micros = |value: &AtomicU64| value.load(Ordering::Relaxed) / 1_000;
+        Lateness {
+            last_us: micros(&self.lateness_last),
+            max_us: micros(&self.lateness_max),
+        }
+    }
+}
+
+/// How late the election serves its timers, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lateness {
+    /// The last.
+    pub last_us: u64,
+    /// The worst since the start.
+    pub max_us: u64,
+}
+
+/// The sockets that `plan` needs: those of every (interface, family) on which it has a router.
+#[must_use]
+pub fn link_keys(plan: &Plan) -> std::collections::BTreeSet<LinkKey> {
+    let key = |router: &vipkeeper_vrrp::RouterConfig| -> Option<(_, Family)> {
+        Some((router.interface?, router.family))
+    };
+    plan.routers.iter().filter_map(key).collect()
+}

@@ -1,0 +1,274 @@
+//! The monitor thread: what the node's network looks like, as the kernel tells it.
+//!
+//! Owns a multicast netlink socket and the [`Model`] made of it. Tells the election of its interfaces at once,
+//! the runtime of the whole inventory, and the network thread of addresses of ours that somebody took off.
+//! Never writes anything to the kernel. After an overrun it asks for everything again.
+
+mod model;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use netlink_packet_core::NetlinkPayload;
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::route::{RouteHeader, RouteMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::watch;
+use vipkeeper_vrrp::{Fact, Ifindex, InterfaceState, Time};
+
+use self::model::{Model, Stale};
+use crate::clock;
+use crate::election::{Order, Ports};
+use crate::inventory::Inventory;
+use crate::netlink::{BUFFER, Connection, Message, message_type, messages};
+use crate::sys;
+
+/// RTNLGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE and _IPV6_NETCONF.
+const GROUPS: [u32; 6] = [1, 5, 7, 9, 11, 25];
+/// RTM_NEWNETCONF: a setting of an interface, for one forwarding, has changed.
+const NEW_NETCONF: u16 = 80;
+/// Room for some thousand events while we are away.
+const RECEIVE_BUFFER: u32 = 4 << 20;
+/// Default routes are listed again this long after one changed, so that a storm of routes costs one list.
+const ROUTE_DELAY: Duration = Duration::from_millis(100);
+/// How soon a fact that did not fit, or a list that failed, is tried again.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// Virtual addresses that the plan has; how ours are known where the kernel keeps no tags.
+pub type Planned = Arc<Mutex<BTreeSet<IpAddr>>>;
+
+/// Where the monitor tells what it sees.
+pub struct Context {
+    /// The channels of the election.
+    pub ports: Arc<Ports>,
+    /// To the runtime, latest wins.
+    pub inventory: watch::Sender<Arc<Inventory>>,
+    /// What the plan has.
+    pub planned: Planned,
+    /// Whether the kernel keeps tags, which then say what is ours.
+    pub keeps_tags: bool,
+}
+
+/// Runs until the process ends.
+///
+/// # Errors
+/// If the kernel takes the socket away from us, which ends the process.
+pub fn run(context: Context) -> anyhow::Result<()> {
+    let mut monitor = Monitor {
+        events: subscribe().context("netlink events")?,
+        buffer: Vec::with_capacity(BUFFER),
+        connection: Connection::open().context("netlink")?,
+        model: Model::default(),
+        told: BTreeMap::new(),
+        untold: true,
+        everything_is_due: true,
+        routes_are_due: None,
+        context,
+    };
+    loop {
+        monitor.turn()?;
+    }
+}
+
+struct Monitor {
+    events: Socket,
+    buffer: Vec<u8>,
+    connection: Connection,
+    model: Model,
+    /// What the election knows.
+    told: BTreeMap<Ifindex, InterfaceState>,
+    /// The election's ring was full.
+    untold: bool,
+    everything_is_due: bool,
+    routes_are_due: Option<Time>,
+    context: Context,
+}
+
+impl Monitor {
+    fn turn(&mut self) -> anyhow::Result<()> {
+        if self.everything_is_due {
+            // A list that is interrupted by changes fails, and is asked for again.
+            self.everything_is_due = self.list_everything().is_err();
+        } else if self.routes_are_due.is_some_and(|at| at <= clock::now()) {
+            self.routes_are_due = None;
+            self.everything_is_due = self.list_routes().is_err();
+        }
+        self.tell();
+        if self.wait()? {
+            self.read_events()?;
+        }
+        Ok(())
+    }
+
+    fn list_everything(&mut self) -> io::Result<()> {
+        let mut model = Model::default();
+        let links = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let addresses = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        for request in [links, addresses] {
+            for entry in self.connection.dump(request)? {
+                model.apply(&entry);
+            }
+        }
+        self.model = model;
+        self.list_routes()
+    }
+
+    fn list_routes(&mut self) -> io::Result<()> {
+        self.model.forget_routes();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut message = RouteMessage::default();
+            message.header.address_family = family;
+            message.header.table = RouteHeader::RT_TABLE_MAIN;
+            let request = RouteNetlinkMessage::GetRoute(message);
+            for entry in self.connection.dump(request)? {
+                self.model.add_route(&entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for an event; false if something of ours is due before.
+    fn wait(&self) -> anyhow::Result<bool> {
+        let due = if self.everything_is_due || self.untold {
+            Some(RETRY)
+        } else {
+            self.routes_are_due.map(|at| at.since(clock::now()))
+        };
+        let timeout = match due {
+            Some(due) => {
+                let millis = due.as_nanos().div_ceil(1_000_000);
+                PollTimeout::from(u16::try_from(millis).unwrap_or(u16::MAX))
+            }
+            None => PollTimeout::NONE,
+        };
+        let mut events = [PollFd::new(self.events.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut events, timeout) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::EINTR) => Ok(false),
+            Err(error) => Err(error).context("waiting for netlink events"),
+        }
+    }
+
+    fn read_events(&mut self) -> anyhow::Result<()> {
+        self.buffer.clear();
+        match self.events.recv(&mut self.buffer, libc::MSG_DONTWAIT) {
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                self.everything_is_due = true;
+                return Ok(());
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                return Ok(());
+            }
+            Err(error) => return Err(error).context("reading netlink events"),
+        }
+        let buffer = std::mem::take(&mut self.buffer);
+        for bytes in messages(&buffer) {
+            if message_type(bytes) == NEW_NETCONF {
+                self.everything_is_due = true;
+            } else if let Ok(message) = Message::deserialize(bytes)
+                && let NetlinkPayload::InnerMessage(event) = message.payload
+            {
+                self.take_event(&event);
+            }
+        }
+        self.buffer = buffer;
+        Ok(())
+    }
+
+    fn take_event(&mut self, event: &RouteNetlinkMessage) {
+        match self.model.apply(event) {
+            Stale::Nothing => {}
+            Stale::Routes => {
+                let at = clock::now() + ROUTE_DELAY;
+                self.routes_are_due.get_or_insert(at);
+            }
+            Stale::Everything => self.everything_is_due = true,
+        }
+        if let Some((interface, address)) = model::removed_address(event, &self.virtual_addresses())
+        {
+            // Beyond 4,096 orders this is lost; the next renewal puts the address back.
+            self.context
+                .ports
+                .orders
+                .push(Order::Vanished(interface, address))
+                .ok();
+        }
+    }
+
+    /// How virtual addresses are known on this kernel.
+    fn virtual_addresses(&self) -> model::Virtual {
+        if self.context.keeps_tags {
+            return model::Virtual::Tagged;
+        }
+        let planned = match self.context.planned.lock() {
+            Ok(planned) => planned,
+            // A set is whole at every moment.
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        model::Virtual::Listed(planned.clone())
+    }
+
+    fn tell(&mut self) {
+        let inventory = self.model.inventory(&self.virtual_addresses());
+        self.tell_election(&inventory);
+        self.context.inventory.send_if_modified(|known| {
+            let news = **known != inventory;
+            if news {
+                *known = Arc::new(inventory);
+            }
+            news
+        });
+    }
+
+    fn tell_election(&mut self, inventory: &Inventory) {
+        self.untold = false;
+        let current: BTreeMap<_, _> = inventory
+            .interfaces
+            .values()
+            .map(|interface| (interface.index, interface.state()))
+            .collect();
+        let facts = &self.context.ports.facts;
+        for (&interface, &state) in &current {
+            if self.told.get(&interface) == Some(&state) {
+                continue;
+            }
+            match facts.push(Fact::Interface { interface, state }) {
+                Ok(()) => {
+                    self.told.insert(interface, state);
+                }
+                Err(_) => self.untold = true,
+            }
+        }
+        self.told.retain(|&interface, _| {
+            let gone = !current.contains_key(&interface)
+                && facts.push(Fact::InterfaceGone { interface }).is_ok();
+            self.untold |= !gone && !current.contains_key(&interface);
+            !gone
+        });
+    }
+}
+
+fn subscribe() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    sys::set_receive_buffer(socket.as_fd(), RECEIVE_BUFFER)?;
+    socket.bind(&SocketAddr::new(0, 0))?;
+    for group in GROUPS {
+        socket.add_membership(group)?;
+    }
+    Ok(socket)
+}

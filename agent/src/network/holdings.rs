@@ -1,0 +1,607 @@
+//! Which addresses we hold, and what it takes to hold them: install, withdraw, renew, put back.
+//!
+//! Owns the list of what the kernel has because of us, and the ledger. What exists and is not ours is never
+//! touched. Knows no threads and no clock, so that the tests run it against a kernel that fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use vipkeeper_vrrp::{Fact, Ifindex, Install, Plan, RouterId, Time, VirtualAddress, Withdraw};
+
+use super::Notice;
+use super::kernel::{Action, Change, Kernel, Present, TAG};
+use super::ledger::{Ledger, Rows};
+use super::settings::{Settings, interfaces_with_ipv4};
+
+/// How soon something that failed is tried again, and how often at most an address is put back.
+const RETRY: Duration = Duration::from_secs(1);
+/// Renewals of one batch; commands are looked at in between.
+const BATCH: usize = 64;
+
+/// Where an address is.
+type Place = (Ifindex, IpAddr);
+
+/// An address that the kernel has because of us.
+#[derive(Clone, Copy, Debug)]
+struct Holding {
+    router: RouterId,
+    prefix_length: u8,
+    lifetime: Option<Duration>,
+    /// When it is renewed, or put back.
+    due: Option<Time>,
+    /// When it was put back last.
+    restored: Option<Time>,
+}
+
+/// All that we hold on this node, and the kernel in which we hold it.
+pub(super) struct Holdings<K> {
+    kernel: K,
+    ledger: Ledger,
+    settings: Settings,
+    held: BTreeMap<Place, Holding>,
+    /// What the kernel would not take off, with the time of the next attempt.
+    stuck: BTreeMap<(Ifindex, VirtualAddress), Time>,
+    /// The addresses of the plan that are ours to install.
+    planned: BTreeSet<(Ifindex, VirtualAddress)>,
+    /// The addresses of the plan that the node has by its own configuration: the address owner's.
+    owned: BTreeSet<Place>,
+    /// The addresses of the plan that were somebody else's when it arrived.
+    foreign: BTreeSet<Place>,
+    /// The ledger must be written when there is time.
+    stale_ledger: bool,
+    notices: Vec<Notice>,
+}
+
+impl<K: Kernel> Holdings<K> {
+    /// Begins with what `ledger` says a process before us left, and takes it off: what is in the ledger and,
+    /// where the kernel keeps tags, carries ours.
+    pub(super) fn new(kernel: K, ledger: Ledger) -> Self {
+        let mut holdings = Self {
+            kernel,
+            settings: Settings::new(ledger.rows().originals.clone()),
+            ledger,
+            held: BTreeMap::new(),
+            stuck: BTreeMap::new(),
+            planned: BTreeSet::new(),
+            owned: BTreeSet::new(),
+            foreign: BTreeSet::new(),
+            stale_ledger: false,
+            notices: Vec::new(),
+        };
+        holdings.sweep();
+        holdings
+    }
+
+    /// What there is to tell since the last call.
+    pub(super) fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// How many addresses are held.
+    #[must_use]
+    pub(super) fn count(&self) -> usize {
+        self.held.len()
+    }
+
+    fn sweep(&mut self) {
+        let present = match self.kernel.addresses() {
+            Ok(present) => present,
+            Err(error) => return self.notices.push(Notice::Sweep(error)),
+        };
+        let (mut leftovers, mut strangers) = (Vec::new(), Vec::new());
+        for there in &present {
+            let recorded = self.ledger.rows().addresses.contains(&row_of(there));
+            if recorded && self.is_tagged(there) {
+                leftovers.push(row_of(there));
+            } else if there.tag == Some(TAG) {
+                strangers.push((there.interface, there.address));
+            }
+        }
+        self.remove_rows(&leftovers, Time::ZERO);
+        if !leftovers.is_empty() {
+            self.notices.push(Notice::Swept(leftovers.len()));
+        }
+        for (interface, address) in strangers {
+            self.notices.push(Notice::TagOnly { interface, address });
+        }
+        self.write_ledger();
+    }
+
+    /// Gets ready for `plan`: learns what of it is somebody else's, writes the ledger, and sets what its
+    /// interfaces need. Nothing of a plan is installed before.
+    pub(super) fn prepare(&mut self, plan: &Plan) {
+        self.planned.clear();
+        self.owned.clear();
+        for router in &plan.routers {
+            let Some(interface) = router.interface else {
+                continue;
+            };
+            for address in router.addresses.iter() {
+                if router.priority.is_owner() {
+                    self.owned.insert((interface, address.address));
+                } else {
+                    self.planned.insert((interface, *address));
+                }
+            }
+        }
+        self.learn_foreign();
+        let wanted = interfaces_with_ipv4(&self.planned);
+        let notices = &mut self.notices;
+        self.settings
+            .read_originals(&mut self.kernel, &wanted, notices);
+        self.write_ledger();
+        self.settings
+            .apply(&mut self.kernel, &wanted, &mut self.notices);
+        self.write_ledger();
+    }
+
+    fn learn_foreign(&mut self) {
+        let present = match self.kernel.addresses() {
+            Ok(present) => present,
+            // What is foreign then shows by EEXIST, when we come to install it.
+            Err(error) => return self.notices.push(Notice::Sweep(error)),
+        };
+        let planned: BTreeSet<Place> = self.planned.iter().map(|(i, a)| (*i, a.address)).collect();
+        let foreign: BTreeSet<Place> = present
+            .iter()
+            .filter(|there| !self.is_ours(there))
+            .map(|there| (there.interface, there.address))
+            .filter(|place| planned.contains(place))
+            .collect();
+        for &(interface, address) in foreign.difference(&self.foreign) {
+            self.notices.push(Notice::Foreign { interface, address });
+        }
+        self.foreign = foreign;
+    }
+
+    /// Whether an address that the kernel has is there because of us.
+    fn is_ours(&self, there: &Present) -> bool {
+        let row = row_of(there);
+        self.held
+            .get(&(there.interface, there.address))
+            .is_some_and(|holding| holding.prefix_length == there.prefix_length)
+            || self.stuck.contains_key(&row)
+            || (self.ledger.rows().addresses.contains(&row) && self.is_tagged(there))
+    }
+
+    /// Whether an address carries our tag, as far as the kernel can tell.
+    fn is_tagged(&self, there: &Present) -> bool {
+        !self.kernel.keeps_tags() || there.tag == Some(TAG)
+    }
+
+    /// Carries out an order of the election; the answer is for it.
+    pub(super) fn install(&mut self, now: Time, order: &Install) -> Fact {
+        let mut refused = Vec::new();
+        let mut changes = Vec::new();
+        for &address in order.addresses.iter() {
+            let place = (order.interface, address.address);
+            if self.owned.contains(&place) || self.foreign.contains(&place) {
+                // Rare, and worth a look: the owner's must be there, a foreign one may have gone meanwhile.
+                let there = self.is_present(place);
+                match (self.owned.contains(&place), there) {
+                    (true, true) => continue,
+                    (true, false) | (false, true) => {
+                        self.refuse(place, Errno::EEXIST, &mut refused);
+                        continue;
+                    }
+                    (false, false) => {
+                        self.foreign.remove(&place);
+                    }
+                }
+            }
+            changes.extend(self.changes_for(order, address));
+        }
+        match self.carry_out(now, order, changes, &mut refused) {
+            Ok(()) => Fact::Installed {
+                router: order.router,
+                ticket: order.ticket,
+                refused,
+            },
+            Err(reason) => {
+                self.give_back(now, order, reason);
+                Fact::InstallFailed {
+                    router: order.router,
+                    ticket: order.ticket,
+                }
+            }
+        }
+    }
+
+    fn is_present(&mut self, place: Place) -> bool {
+        // If the kernel cannot be asked, the address counts as somebody else's: nothing is touched.
+        self.kernel.addresses().map_or(true, |present| {
+            present
+                .iter()
+                .any(|there| (there.interface, there.address) == place)
+        })
+    }
+
+    /// What it takes to hold `address`.
+    fn changes_for(&self, order: &Install, address: VirtualAddress) -> Vec<Change> {
+        let lifetime = order.lifetime;
+        let change = |action, address| Change {
+            action,
+            interface: order.interface,
+            address,
+        };
+        match self.held.get(&(order.interface, address.address)) {
+            Some(held) if held.prefix_length == address.prefix_length => {
+                vec![change(Action::Replace { lifetime }, address)]
+            }
+            Some(held) => {
+                let old = VirtualAddress {
+                    prefix_length: held.prefix_length,
+                    ..address
+                };
+                vec![
+                    change(Action::Remove, old),
+                    change(Action::Add { lifetime }, address),
+                ]
+            }
+            None => vec![change(Action::Add { lifetime }, address)],
+        }
+    }
+
+    /// Makes `changes`; an error concerns the interface as a whole.
+    fn carry_out(
+        &mut self,
+        now: Time,
+        order: &Install,
+        changes: Vec<Change>,
+        refused: &mut Vec<IpAddr>,
+    ) -> Result<(), io::Error> {
+        let mut changes = changes;
+        let mut outcomes = self.kernel.change(&changes)?;
+        self.claim_existing(order, &mut changes, &mut outcomes)?;
+        let mut failure = None;
+        for (change, outcome) in changes.iter().zip(outcomes) {
+            let place = (order.interface, change.address.address);
+            match (change.action, outcome) {
+                (Action::Remove, Ok(()) | Err(_)) => {
+                    self.held.remove(&place);
+                }
+                (Action::Add { .. } | Action::Replace { .. }, Ok(())) => {
+                    self.hold(now, order, change.address);
+                }
+                (Action::Add { .. } | Action::Replace { .. }, Err(errno))
+                    if concerns_interface(errno) =>
+                {
+                    failure = Some(io::Error::from(errno));
+                }
+                (Action::Add { .. } | Action::Replace { .. }, Err(errno)) => {
+                    self.held.remove(&place);
+                    self.refuse(place, errno, refused);
+                }
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// An address that exists, is in the ledger and carries our tag is ours all the same: we took it off in
+    /// vain, or a process before us left it. It is replaced.
+    fn claim_existing(
+        &mut self,
+        order: &Install,
+        changes: &mut [Change],
+        outcomes: &mut [Result<(), Errno>],
+    ) -> io::Result<()> {
+        if !outcomes.contains(&Err(Errno::EEXIST)) {
+            return Ok(());
+        }
+        let present = self.kernel.addresses()?;
+        for (change, outcome) in changes.iter_mut().zip(outcomes) {
+            let row = (change.interface, change.address);
+            let ours = present
+                .iter()
+                .any(|there| row_of(there) == row && self.is_ours(there));
+            if *outcome == Err(Errno::EEXIST) && ours {
+                change.action = Action::Replace {
+                    lifetime: order.lifetime,
+                };
+                let again = self.kernel.change(std::slice::from_ref(change))?;
+                *outcome = again.into_iter().next().unwrap_or(Err(Errno::EIO));
+            }
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, now: Time, order: &Install, address: VirtualAddress) {
+        let row = (order.interface, address);
+        self.stuck.remove(&row);
+        // Somebody else's when the plan arrived, so the ledger lacks it.
+        self.stale_ledger |= !self.ledger.rows().addresses.contains(&row);
+        let holding = Holding {
+            router: order.router,
+            prefix_length: address.prefix_length,
+            lifetime: order.lifetime,
+            due: renewal(now, order.lifetime, address.address),
+            restored: None,
+        };
+        self.held
+            .insert((order.interface, address.address), holding);
+    }
+
+    fn refuse(&mut self, place: Place, errno: Errno, refused: &mut Vec<IpAddr>) {
+        let (interface, address) = place;
+        refused.push(address);
+        self.notices.push(Notice::Refused {
+            interface,
+            address,
+            errno,
+        });
+    }
+
+    /// An order failed as a whole: nothing of it may stay.
+    fn give_back(&mut self, now: Time, order: &Install, reason: io::Error) {
+        let mine: Vec<_> = order
+            .addresses
+            .iter()
+            .filter_map(|address| {
+                let held = self.held.remove(&(order.interface, address.address))?;
+                let prefix_length = held.prefix_length;
+                Some((
+                    order.interface,
+                    VirtualAddress {
+                        prefix_length,
+                        ..*address
+                    },
+                ))
+            })
+            .collect();
+        self.remove_rows(&mine, now);
+        self.notices.push(Notice::InstallFailed {
+            interface: order.interface,
+            reason,
+        });
+    }
+
+    /// Carries out an order of the election. What another router holds by now stays.
+    pub(super) fn withdraw(&mut self, now: Time, order: &Withdraw) {
+        let mut rows = Vec::new();
+        for address in order.addresses.iter() {
+            let place = (order.interface, address.address);
+            if let Some(held) = self.held.get(&place)
+                && held.router == order.router
+            {
+                let prefix_length = held.prefix_length;
+                rows.push((
+                    order.interface,
+                    VirtualAddress {
+                        prefix_length,
+                        ..*address
+                    },
+                ));
+                self.held.remove(&place);
+            }
+        }
+        self.remove_rows(&rows, now);
+        self.stale_ledger |= rows.iter().any(|row| !self.planned.contains(row));
+    }
+
+    /// Takes `rows` off; what the kernel keeps is tried again.
+    fn remove_rows(&mut self, rows: &[(Ifindex, VirtualAddress)], now: Time) {
+        if rows.is_empty() {
+            return;
+        }
+        let changes: Vec<_> = rows
+            .iter()
+            .map(|&(interface, address)| Change {
+                action: Action::Remove,
+                interface,
+                address,
+            })
+            .collect();
+        let outcomes = self
+            .kernel
+            .change(&changes)
+            .unwrap_or_else(|_| vec![Err(Errno::EIO); rows.len()]);
+        for (&row, outcome) in rows.iter().zip(outcomes) {
+            match outcome {
+                // Not there, or no longer an interface for it to be on.
+                Ok(()) | Err(Errno::EADDRNOTAVAIL | Errno::ENOENT | Errno::ENODEV) => {
+                    self.stuck.remove(&row);
+                }
+                Err(errno) => {
+                    self.stuck.insert(row, now + RETRY);
+                    let (interface, VirtualAddress { address, .. }) = row;
+                    self.notices.push(Notice::Stuck {
+                        interface,
+                        address,
+                        errno,
+                    });
+                }
+            }
+        }
+        self.stale_ledger = true;
+    }
+
+    /// The monitor saw `address` go. If we hold it, it comes back, once a second at most.
+    pub(super) fn vanished(&mut self, now: Time, interface: Ifindex, address: IpAddr) {
+        if let Some(held) = self.held.get_mut(&(interface, address)) {
+            let earliest = held.restored.map_or(now, |at| at + RETRY).max(now);
+            held.due = Some(held.due.map_or(earliest, |due| due.min(earliest)));
+            held.restored = Some(earliest);
+            self.notices.push(Notice::Vanished { interface, address });
+        }
+    }
+
+    /// Renews what is due, a batch at most, if the election is alive; and writes what waits to be written.
+    pub(super) fn maintain(&mut self, now: Time, election_is_alive: bool) {
+        self.unstick(now);
+        if election_is_alive {
+            self.renew(now);
+        }
+        if self.stale_ledger {
+            self.write_ledger();
+        }
+    }
+
+    /// When [`maintain`](Self::maintain) has something to do.
+    #[must_use]
+    pub(super) fn next_due(&self) -> Option<Time> {
+        let renewals = self.held.values().filter_map(|holding| holding.due);
+        renewals.chain(self.stuck.values().copied()).min()
+    }
+
+    fn unstick(&mut self, now: Time) {
+        let due: Vec<_> = self
+            .stuck
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(row, _)| *row)
+            .take(BATCH)
+            .collect();
+        self.remove_rows(&due, now);
+    }
+
+    fn renew(&mut self, now: Time) {
+        let due: Vec<Place> = self
+            .held
+            .iter()
+            .filter(|(_, holding)| holding.due.is_some_and(|at| at <= now))
+            .map(|(place, _)| *place)
+            .take(BATCH)
+            .collect();
+        if due.is_empty() {
+            return;
+        }
+        let changes: Vec<_> = due
+            .iter()
+            .filter_map(|&(interface, address)| {
+                let held = self.held.get(&(interface, address))?;
+                Some(Change {
+                    action: Action::Replace {
+                        lifetime: held.lifetime,
+                    },
+                    interface,
+                    address: VirtualAddress {
+                        address,
+                        prefix_length: held.prefix_length,
+                    },
+                })
+            })
+            .collect();
+        let outcomes = self
+            .kernel
+            .change(&changes)
+            .unwrap_or_else(|_| vec![Err(Errno::EIO); changes.len()]);
+        for (place, outcome) in due.into_iter().zip(outcomes) {
+            self.renewed(now, place, outcome);
+        }
+    }
+
+    fn renewed(&mut self, now: Time, place: Place, outcome: Result<(), Errno>) {
+        let (interface, address) = place;
+        let Some(held) = self.held.get_mut(&place) else {
+            return;
+        };
+        match outcome {
+            Ok(()) => held.due = renewal(now, held.lifetime, address),
+            Err(Errno::ENODEV) => {
+                self.held.remove(&place);
+            }
+            Err(errno) => {
+                held.due = Some(now + RETRY);
+                self.notices.push(Notice::RenewalFailed {
+                    interface,
+                    address,
+                    errno,
+                });
+            }
+        }
+    }
+
+    /// The end: takes everything off and restores every setting.
+    pub(super) fn finish(&mut self, now: Time) {
+        let rows: Vec<_> = std::mem::take(&mut self.held)
+            .into_iter()
+            .map(|((interface, address), held)| {
+                let prefix_length = held.prefix_length;
+                (
+                    interface,
+                    VirtualAddress {
+                        address,
+                        prefix_length,
+                    },
+                )
+            })
+            .collect();
+        self.remove_rows(&rows, now);
+        self.planned.clear();
+        self.settings
+            .apply(&mut self.kernel, &BTreeSet::new(), &mut self.notices);
+        self.write_ledger();
+    }
+
+    /// Makes the ledger say what is planned and not somebody else's, what is held, and what is stuck.
+    fn write_ledger(&mut self) {
+        let planned = self
+            .planned
+            .iter()
+            .filter(|(interface, a)| !self.foreign.contains(&(*interface, a.address)))
+            .copied();
+        let held = self.held.iter().map(|(&(interface, address), held)| {
+            let prefix_length = held.prefix_length;
+            (
+                interface,
+                VirtualAddress {
+                    address,
+                    prefix_length,
+                },
+            )
+        });
+        let rows = Rows {
+            addresses: planned
+                .chain(held)
+                .chain(self.stuck.keys().copied())
+                .collect(),
+            originals: self.settings.originals().clone(),
+        };
+        self.stale_ledger = false;
+        if let Err(error) = self.ledger.save(rows) {
+            self.notices.push(Notice::Ledger(error));
+        }
+    }
+}
+
+fn row_of(there: &Present) -> (Ifindex, VirtualAddress) {
+    let address = VirtualAddress {
+        address: there.address,
+        prefix_length: there.prefix_length,
+    };
+    (there.interface, address)
+}
+
+/// Errors that are not about one address: the interface is gone or unusable, or we may not.
+fn concerns_interface(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::ENODEV
+            | Errno::ENETDOWN
+            | Errno::EPERM
+            | Errno::EACCES
+            | Errno::ENOMEM
+            | Errno::ENOBUFS
+            | Errno::EIO
+    )
+}
+
+/// When an address is renewed: after a third of its lifetime, or up to a quarter of that third earlier, so that
+/// many addresses do not come due together.
+fn renewal(now: Time, lifetime: Option<Duration>, address: IpAddr) -> Option<Time> {
+    let third = lifetime? / 3;
+    let octets = match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()),
+        IpAddr::V6(address) => address.to_bits(),
+    };
+    // Fibonacci hashing: neighbouring addresses land far apart.
+    let hash = (octets as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
+    let early = third / 4 * u32::try_from(hash).unwrap_or(0) / 256;
+    Some(now + (third - early))
+}
+
+#[cfg(test)]
+mod tests;

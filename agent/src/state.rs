@@ -1,0 +1,309 @@
+//! `/state`: the election as people and programs see it, as JSON.
+//!
+//! Pure: a snapshot with names in the place of numbers. Field names are a contract (DESIGN, §7).
+
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use vipkeeper_vrrp::{Ifindex, NodeCounters, RouterCounters, RouterStatus, Snapshot, Time};
+use vipkeeper_wire::Family;
+
+use crate::election::{Lateness, Vitals};
+use crate::inventory::Inventory;
+use crate::network;
+
+/// All of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// `--node`.
+    pub node: String,
+    /// `--instance`.
+    pub instance: String,
+    /// Whether a verified configuration is served.
+    pub ready: bool,
+    /// The generation of the configuration that is served.
+    pub generation: Option<u64>,
+    /// The router instances, in the configuration's order.
+    pub routers: Vec<Router>,
+    /// Virtual servers; none yet in this version.
+    pub servers: Vec<Server>,
+    /// What is counted for the node as a whole.
+    pub counters: NodeCounters,
+    /// Virtual routers of others on our links.
+    pub foreign: Vec<Foreign>,
+    /// How the election is scheduled.
+    pub realtime: Realtime,
+    /// How late the election serves its timers.
+    pub lateness: Lateness,
+    /// The sockets and the network thread.
+    pub health: Health,
+    /// What the configuration's check found, and what its routers miss on this machine.
+    pub findings: Vec<Finding>,
+}
+
+/// A virtual server: nothing can make one yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Server {}
+
+/// A router instance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Router {
+    /// The VirtualRouter's name.
+    pub name: String,
+    /// Its family.
+    pub family: Family,
+    /// RFC 9568 §6.4.
+    pub state: String,
+    /// The VRID.
+    pub virtual_router_id: u8,
+    /// Where it runs.
+    pub interface: Option<String>,
+    /// As configured.
+    pub priority: u8,
+    /// As advertised.
+    pub effective_priority: u8,
+    /// The virtual addresses, in order.
+    pub addresses: Vec<IpAddr>,
+    /// How many of them the kernel confirmed.
+    pub installed: usize,
+    /// Those it refused.
+    pub refused: Vec<IpAddr>,
+    /// Since when it is in its state: RFC 3339.
+    pub since: String,
+    /// Why.
+    pub last_reason: String,
+    /// Since it was configured.
+    pub transitions: u64,
+    /// Active_Adver_Interval.
+    pub advertisement_interval_ms: f64,
+    /// Active_Down_Interval.
+    pub active_down_interval_ms: f64,
+    /// Skew_Time.
+    pub skew_time_ms: f64,
+    /// The last acceptable one.
+    pub last_advertisement: Option<Advertisement>,
+    /// Under the names of RFC 8347 where it has one.
+    pub counters: RouterCounters,
+}
+
+/// An advertisement that was heard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Advertisement {
+    /// Its sender.
+    pub from: IpAddr,
+    /// Its priority.
+    pub priority: u8,
+    /// How long ago it arrived.
+    pub age_ms: u64,
+}
+
+/// Somebody else's virtual router.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Foreign {
+    /// Where it was heard.
+    pub interface: String,
+    /// Its family.
+    pub family: Family,
+    /// The VRID.
+    pub virtual_router_id: u8,
+    /// Its sender.
+    pub source: IpAddr,
+    /// Equal for equal address lists, in hexadecimal.
+    pub addresses_hash: String,
+    /// How long ago it was heard.
+    pub age_ms: u64,
+}
+
+/// How the election is scheduled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Realtime {
+    /// `SCHED_FIFO`, or `SCHED_OTHER` where that was not allowed.
+    pub scheduling: String,
+    /// Whether its memory stays.
+    pub memory_locked: bool,
+    /// Why one of both is not as wished.
+    pub reason: Option<String>,
+}
+
+/// The sockets and the network thread.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// The election ticked within three seconds.
+    pub alive: bool,
+    /// Datagrams read.
+    pub received: u64,
+    /// Reads that failed.
+    pub receive_failures: u64,
+    /// Advertisements that the kernel refused to send.
+    pub advertise_failures: u64,
+    /// Announcements that the kernel refused to send.
+    pub announce_failures: u64,
+    /// Events lost to a full ring.
+    pub events_dropped: u64,
+    /// Addresses held.
+    pub addresses_held: usize,
+    /// Addresses that somebody took off and that were put back.
+    pub addresses_restored: u64,
+    /// Addresses that could not be installed.
+    pub addresses_refused: u64,
+    /// Orders that failed as a whole.
+    pub install_failures: u64,
+    /// Renewals that failed.
+    pub renewal_failures: u64,
+}
+
+impl Health {
+    /// As both threads say.
+    #[must_use]
+    pub fn of(election: &Vitals, network: &network::Vitals) -> Self {
+        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        Self {
+            alive: election.is_alive(),
+            received: read(&election.received),
+            receive_failures: read(&election.receive_failures),
+            advertise_failures: read(&election.advertise_failures),
+            announce_failures: read(&election.announce_failures),
+            events_dropped: read(&election.events_dropped),
+            addresses_held: network.held.load(Ordering::Relaxed),
+            addresses_restored: read(&network.restored),
+            addresses_refused: read(&network.refused),
+            install_failures: read(&network.install_failures),
+            renewal_failures: read(&network.renewal_failures),
+        }
+    }
+}
+
+/// Something to know about the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// `error`, `warning` or `note`.
+    pub severity: String,
+    /// Where: a file with its line, or a router.
+    pub place: String,
+    /// What, and the way out.
+    pub message: String,
+}
+
+/// What of a [`State`] is not in the snapshot.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Surroundings {
+    /// `--node`.
+    pub node: String,
+    /// `--instance`.
+    pub instance: String,
+    /// The generation that is served.
+    pub generation: Option<u64>,
+    /// How the election is scheduled.
+    pub realtime: Realtime,
+    /// How late it is.
+    pub lateness: Lateness,
+    /// Sockets and network thread.
+    pub health: Health,
+    /// What there is to know about the configuration.
+    pub findings: Vec<Finding>,
+}
+
+impl State {
+    /// The state at the moment of `snapshot`, when the wall clock said `wall` since the epoch.
+    #[must_use]
+    pub fn new(
+        snapshot: &Snapshot,
+        inventory: &Inventory,
+        wall: Duration,
+        surroundings: Surroundings,
+    ) -> Self {
+        let Surroundings {
+            node,
+            instance,
+            generation,
+            realtime,
+            lateness,
+            health,
+            findings,
+        } = surroundings;
+        let at = snapshot.at;
+        let name = |index: Ifindex| inventory.name_of(index);
+        Self {
+            node,
+            instance,
+            ready: generation.is_some(),
+            generation,
+            routers: snapshot
+                .routers
+                .iter()
+                .map(|router| Router::new(router, router.interface.map(name), at, wall))
+                .collect(),
+            servers: Vec::new(),
+            counters: snapshot.counters,
+            foreign: snapshot
+                .foreign
+                .iter()
+                .map(|foreign| Foreign {
+                    interface: name(foreign.interface),
+                    family: foreign.family,
+                    virtual_router_id: foreign.vrid.get(),
+                    source: foreign.source,
+                    addresses_hash: format!("{:016x}", foreign.addresses_hash),
+                    age_ms: millis(at.since(foreign.last_heard)),
+                })
+                .collect(),
+            realtime,
+            lateness,
+            health,
+            findings,
+        }
+    }
+}
+
+impl Router {
+    fn new(status: &RouterStatus, interface: Option<String>, at: Time, wall: Duration) -> Self {
+        let fractional = |span: Duration| span.as_secs_f64() * 1_000.0;
+        Self {
+            name: status.name.to_string(),
+            family: status.family,
+            state: status.state.as_str().to_owned(),
+            virtual_router_id: status.vrid.get(),
+            interface,
+            priority: status.priority,
+            effective_priority: status.effective_priority,
+            addresses: status.addresses.clone(),
+            installed: status.installed,
+            refused: status.refused.clone(),
+            since: rfc3339(wall.saturating_sub(at.since(status.since))),
+            last_reason: status.reason.as_str().to_owned(),
+            transitions: status.transitions,
+            advertisement_interval_ms: fractional(status.advertisement_interval),
+            active_down_interval_ms: fractional(status.active_down_interval),
+            skew_time_ms: fractional(status.skew_time),
+            last_advertisement: status.last_advertisement.map(|heard| Advertisement {
+                from: heard.from,
+                priority: heard.priority,
+                age_ms: millis(at.since(heard.at)),
+            }),
+            counters: status.counters,
+        }
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A moment since the epoch in UTC, with milliseconds.
+fn rfc3339(moment: Duration) -> String {
+    let millis = i64::try_from(moment.as_millis()).unwrap_or(i64::MAX);
+    k8s_openapi::jiff::Timestamp::from_millisecond(millis)
+        .map_or_else(|_| String::new(), |stamp| format!("{stamp:.3}"))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

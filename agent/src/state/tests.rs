@@ -1,0 +1,187 @@
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use vipkeeper_vrrp::{ForeignRouter, LastAdvertisement, Reason, StateName};
+use vipkeeper_wire::Vrid;
+
+use super::*;
+use crate::inventory::Interface;
+
+/// A router of each kind, at 100 s after boot.
+pub(crate) fn state() -> State {
+    let eth0 = Ifindex::new(2).unwrap();
+    let at = Time::from_nanos(100_000_000_000);
+    let counters = RouterCounters {
+        active_transitions: 1,
+        advertisements_sent: 52,
+        checksum_errors: 3,
+        ..RouterCounters::default()
+    };
+    let active = RouterStatus {
+        name: Arc::from("web"),
+        family: Family::V4,
+        vrid: Vrid::new(51).unwrap(),
+        interface: Some(eth0),
+        state: StateName::Active,
+        since: at - Duration::from_secs(50),
+        reason: Reason::NoResponse,
+        priority: 200,
+        effective_priority: 180,
+        addresses: vec![[192, 0, 2, 100].into(), [192, 0, 2, 101].into()],
+        installed: 1,
+        refused: vec![[192, 0, 2, 101].into()],
+        advertisement_interval: Duration::from_millis(250),
+        active_down_interval: Duration::from_micros(804_687),
+        skew_time: Duration::from_micros(54_687),
+        transitions: 2,
+        last_advertisement: None,
+        counters,
+    };
+    let waiting = RouterStatus {
+        name: Arc::from("db"),
+        interface: None,
+        state: StateName::Initialize,
+        reason: Reason::InterfaceMissing,
+        effective_priority: 200,
+        addresses: vec![[192, 0, 2, 7].into()],
+        installed: 0,
+        refused: Vec::new(),
+        last_advertisement: Some(LastAdvertisement {
+            from: [192, 0, 2, 1].into(),
+            priority: 254,
+            at: at - Duration::from_millis(73),
+        }),
+        counters: RouterCounters::default(),
+        ..active.clone()
+    };
+    let snapshot = Snapshot {
+        at,
+        routers: vec![active, waiting],
+        counters: NodeCounters {
+            vrid_errors: 4,
+            ..NodeCounters::default()
+        },
+        foreign: vec![ForeignRouter {
+            interface: eth0,
+            family: Family::V4,
+            vrid: Vrid::new(9).unwrap(),
+            source: [192, 0, 2, 9].into(),
+            addresses_hash: 0xbeef,
+            last_heard: at - Duration::from_secs(2),
+        }],
+    };
+    let interface = Interface {
+        index: eth0,
+        running: true,
+        mac: None,
+        mtu: 1_500,
+        addresses: Vec::new(),
+        default_route_ipv4: false,
+        default_route_ipv6: false,
+        forwards_ipv6: false,
+    };
+    let inventory = Inventory {
+        interfaces: [("eth0".to_owned(), interface)].into(),
+    };
+    // 2026-11-23T06:00:00Z.
+    let wall = Duration::from_secs(1_795_413_600);
+    let surroundings = Surroundings {
+        node: "node-a".to_owned(),
+        instance: "default".to_owned(),
+        generation: Some(3),
+        realtime: Realtime {
+            scheduling: "SCHED_FIFO".to_owned(),
+            memory_locked: true,
+            reason: None,
+        },
+        lateness: Lateness {
+            last_us: 31,
+            max_us: 1_200,
+        },
+        health: Health {
+            alive: true,
+            received: 10,
+            addresses_held: 1,
+            addresses_refused: 1,
+            ..Health::default()
+        },
+        findings: vec![Finding {
+            severity: "warning".to_owned(),
+            place: "web.yaml:4:7".to_owned(),
+            message: "spec.nodes: two nodes have the same priority".to_owned(),
+        }],
+    };
+    State::new(&snapshot, &inventory, wall, surroundings)
+}
+
+#[test]
+fn the_documented_fields_have_their_documented_names() {
+    let state = serde_json::to_value(state()).unwrap();
+    let mut router = state["routers"][0].clone();
+    let counters = router["counters"].take();
+    assert_eq!(
+        router,
+        json!({
+            "name": "web",
+            "family": "IPv4",
+            "state": "Active",
+            "virtualRouterId": 51,
+            "interface": "eth0",
+            "priority": 200,
+            "effectivePriority": 180,
+            "addresses": ["192.0.2.100", "192.0.2.101"],
+            "installed": 1,
+            "refused": ["192.0.2.101"],
+            "since": "2026-11-23T05:59:10.000Z",
+            "lastReason": "NoResponse",
+            "transitions": 2,
+            "advertisementIntervalMs": 250.0,
+            "activeDownIntervalMs": 804.687,
+            "skewTimeMs": 54.687,
+            "lastAdvertisement": null,
+            "counters": null,
+        })
+    );
+    assert_eq!(counters["activeTransitions"], 1);
+    assert_eq!(counters["advertisementsSent"], 52);
+    assert_eq!(counters["checksumErrors"], 3);
+    assert_eq!(
+        state["routers"][1]["lastAdvertisement"],
+        json!({"from": "192.0.2.1", "priority": 254, "ageMs": 73})
+    );
+    assert_eq!(state["routers"][1]["interface"], Value::Null);
+    assert_eq!(state["servers"], json!([]));
+    assert_eq!(state["counters"]["vridErrors"], 4);
+    assert_eq!(
+        state["realtime"],
+        json!({"scheduling": "SCHED_FIFO", "memoryLocked": true, "reason": null})
+    );
+    assert_eq!(state["lateness"], json!({"lastUs": 31, "maxUs": 1200}));
+    assert_eq!(
+        state["foreign"][0],
+        json!({
+            "interface": "eth0",
+            "family": "IPv4",
+            "virtualRouterId": 9,
+            "source": "192.0.2.9",
+            "addressesHash": "000000000000beef",
+            "ageMs": 2000,
+        })
+    );
+    assert_eq!(state["findings"][0]["severity"], "warning");
+    assert_eq!(
+        [
+            &state["node"],
+            &state["instance"],
+            &state["ready"],
+            &state["generation"]
+        ],
+        [&json!("node-a"), &json!("default"), &json!(true), &json!(3)]
+    );
+}
+
+#[test]
+fn a_state_is_read_back_as_it_was_written() {
+    let text = serde_json::to_string(&state()).unwrap();
+    assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state());
+}

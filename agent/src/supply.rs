@@ -1,0 +1,278 @@
+//! The way of a plan to the election: resolve, open sockets, let the network thread write its ledger, deliver.
+//!
+//! One task, which owns the sockets and the plans that it has delivered until the election has let go of them.
+//! The last good configuration stays in force while a new one is being made ready.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, interval_at, timeout};
+use tracing::{info, warn};
+use vipkeeper_vrrp::{Command, Plan, Transport};
+use vipkeeper_wire::Family;
+
+use crate::election::{Delivery, Link, LinkKey, Order, Ports, link_keys};
+use crate::inventory::Inventory;
+use crate::monitor::Planned;
+use crate::plan::{self, Note};
+use crate::source::Desired;
+
+/// Sockets that could not be opened are tried again after this, and what the election let go of is freed.
+const TICK: Duration = Duration::from_secs(1);
+/// The network thread writes a file and asks the kernel once; after this long the plan goes ahead without.
+const PREPARATION: Duration = Duration::from_secs(2);
+
+/// What is known of the configuration in force, for status.
+#[derive(Clone, Debug, Default)]
+pub struct Served {
+    /// The generation that the election runs; `None` before the first.
+    pub generation: Option<u64>,
+    /// What there is to say about its routers on this machine.
+    pub notes: Vec<Note>,
+}
+
+/// Plans for the election.
+pub struct Supply {
+    ports: Arc<Ports>,
+    planned: Planned,
+    desired: watch::Receiver<Arc<Desired>>,
+    inventory: watch::Receiver<Arc<Inventory>>,
+    served: watch::Sender<Arc<Served>>,
+    links: BTreeMap<LinkKey, Arc<Link>>,
+    /// What was delivered last.
+    current: Option<Delivery>,
+    /// What was delivered before, until nobody but us has it.
+    retired: Vec<Delivery>,
+    /// Links that could not be opened or joined; told once.
+    failed: BTreeSet<LinkKey>,
+    told: Vec<Note>,
+}
+
+impl Supply {
+    /// Plans made of `desired` and `inventory`, for the election behind `ports`.
+    #[must_use]
+    pub fn new(
+        ports: Arc<Ports>,
+        planned: Planned,
+        desired: watch::Receiver<Arc<Desired>>,
+        inventory: watch::Receiver<Arc<Inventory>>,
+        served: watch::Sender<Arc<Served>>,
+    ) -> Self {
+        Self {
+            ports,
+            planned,
+            desired,
+            inventory,
+            served,
+            links: BTreeMap::new(),
+            current: None,
+            retired: Vec::new(),
+            failed: BTreeSet::new(),
+            told: Vec::new(),
+        }
+    }
+
+    /// Delivers a plan whenever the configuration or the inventory changes, until `stop` comes; then tells the
+    /// election to leave. The sockets stay open until the process ends.
+    ///
+    /// # Errors
+    /// If the source or the monitor is gone, which ends the process.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<Self> {
+        let mut going = self.first_inventory(&mut stop).await?;
+        while going {
+            self = self.supply().await?;
+            going = self.next_change(&mut stop).await?;
+        }
+        let links = self.current.as_ref().map(|last| Arc::clone(&last.links));
+        self.deliver(Delivery {
+            command: Command::Shutdown,
+            links: links.unwrap_or_else(|| Arc::new([])),
+        });
+        Ok(self)
+    }
+
+    /// Waits for the inventory, without which no interface would match anything; false if `stop` comes before.
+    async fn first_inventory(&mut self, stop: &mut watch::Receiver<bool>) -> anyhow::Result<bool> {
+        tokio::select! {
+            listed = self.inventory.wait_for(|inventory| !inventory.interfaces.is_empty()) => {
+                listed.map(|_| true).context("the monitor ended")
+            }
+            _ = stop.wait_for(|stop| *stop) => Ok(false),
+        }
+    }
+
+    /// Waits until there is reason to make a plan; false if `stop` comes before.
+    async fn next_change(&mut self, stop: &mut watch::Receiver<bool>) -> anyhow::Result<bool> {
+        let mut tick = interval_at(Instant::now() + TICK, TICK);
+        loop {
+            tokio::select! {
+                changed = self.desired.changed() => {
+                    return changed.map(|()| true).context("the source ended");
+                }
+                changed = self.inventory.changed() => {
+                    return changed.map(|()| true).context("the monitor ended");
+                }
+                _ = stop.wait_for(|stop| *stop) => return Ok(false),
+                _ = tick.tick() => {
+                    self.retired.retain(is_in_use);
+                    if !self.failed.is_empty() {
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes a plan of what is known now, and delivers it if it is news.
+    async fn supply(mut self) -> anyhow::Result<Self> {
+        self.retired.retain(is_in_use);
+        let desired = Arc::clone(&self.desired.borrow_and_update());
+        let inventory = Arc::clone(&self.inventory.borrow_and_update());
+        let resolved = plan::resolve(&desired.configs, &desired.keys, &inventory);
+        self.tell_notes(&resolved.notes);
+        // Opening sockets waits for locks of the host.
+        let mut plan = resolved.plan;
+        (self, plan) = tokio::task::spawn_blocking(move || {
+            self.open_links(&mut plan, &inventory);
+            (self, plan)
+        })
+        .await
+        .context("opening sockets")?;
+        self.hand_over(plan).await;
+        let served = Served {
+            generation: Some(desired.generation),
+            notes: resolved.notes,
+        };
+        self.served.send_replace(Arc::new(served));
+        Ok(self)
+    }
+
+    /// Opens what `plan` needs. A router whose sockets cannot be had waits without an interface: it must not
+    /// take the silence of a socket that it does not have for the silence of others.
+    fn open_links(&mut self, plan: &mut Plan, inventory: &Inventory) {
+        let wanted = link_keys(plan);
+        self.links
+            .retain(|key, link| wanted.contains(key) && link.is_alive());
+        for key in wanted {
+            let groups = groups_of(plan, key);
+            if let Err(error) = self.open_link(key, &groups) {
+                for router in &mut plan.routers {
+                    if router.interface == Some(key.0) && router.family == key.1 {
+                        router.interface = None;
+                    }
+                }
+                if self.failed.insert(key) {
+                    let interface = inventory.name_of(key.0);
+                    warn!(%interface, family = %key.1, error = format!("{error:#}"), "no sockets; trying again");
+                }
+            } else if self.failed.remove(&key) {
+                info!(interface = %inventory.name_of(key.0), family = %key.1, "sockets opened");
+            }
+        }
+        self.failed
+            .retain(|key| inventory.interfaces.values().any(|i| i.index == key.0));
+    }
+
+    fn open_link(&mut self, key: LinkKey, groups: &BTreeSet<IpAddr>) -> anyhow::Result<()> {
+        let link = match self.links.get(&key) {
+            Some(link) => Arc::clone(link),
+            None => {
+                let link = Arc::new(Link::open(key)?);
+                self.links.insert(key, Arc::clone(&link));
+                link
+            }
+        };
+        link.join(groups).context("joining the group")
+    }
+
+    /// The ledger first, then the election.
+    async fn hand_over(&mut self, plan: Plan) {
+        let links: Arc<[_]> = self.links.values().cloned().collect();
+        if let Some(current) = &self.current
+            && matches!(&current.command, Command::Apply(known) if **known == plan)
+            && is_same(&current.links, &links)
+        {
+            return;
+        }
+        let plan = Arc::new(plan);
+        if let Ok(mut planned) = self.planned.lock() {
+            let addresses = plan
+                .routers
+                .iter()
+                .flat_map(|router| router.addresses.iter());
+            *planned = addresses.map(|a| a.address).collect();
+        }
+        let (done, prepared) = oneshot::channel();
+        let order = Order::Prepare(Arc::clone(&plan), done);
+        let prepared = match self.ports.orders.push(order) {
+            Ok(()) => timeout(PREPARATION, prepared).await.is_ok(),
+            Err(_) => false,
+        };
+        if !prepared {
+            warn!("the network thread is late: this plan goes ahead without its ledger");
+        }
+        self.deliver(Delivery {
+            command: Command::Apply(plan),
+            links,
+        });
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        self.retired.extend(self.current.replace(delivery.clone()));
+        // What is displaced, unread, is dropped here; its parts are in `retired`, too.
+        drop(self.ports.deliveries.replace(delivery));
+    }
+
+    fn tell_notes(&mut self, notes: &[Note]) {
+        if self.told == notes {
+            return;
+        }
+        for note in notes.iter().filter(|note| !self.told.contains(note)) {
+            warn!(router = %note.router, family = %note.family, "{}", note.message);
+        }
+        self.told = notes.to_vec();
+    }
+}
+
+/// Whether the election still has a part of `delivery`: links are shared by deliveries, so the list decides.
+fn is_in_use(delivery: &Delivery) -> bool {
+    let plan = match &delivery.command {
+        Command::Apply(plan) => Arc::strong_count(plan) > 1,
+        Command::Shutdown => false,
+    };
+    plan || Arc::strong_count(&delivery.links) > 1
+}
+
+fn is_same(left: &[Arc<Link>], right: &[Arc<Link>]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).all(|(l, r)| Arc::ptr_eq(l, r))
+}
+
+/// The groups that the routers of `key` listen to.
+fn groups_of(
+    plan: &Plan,
+    (interface, family): (vipkeeper_vrrp::Ifindex, Family),
+) -> BTreeSet<IpAddr> {
+    plan.routers
+        .iter()
+        .filter(|router| router.interface == Some(interface) && router.family == family)
+        .filter_map(|router| match &router.transport {
+            Transport::Multicast { group, .. } => Some(*group),
+            Transport::Unicast { .. } => None,
+        })
+        .collect()
+}
+
+/// A finding of the source as status shows it.
+#[must_use]
+pub fn finding(diagnosis: &crate::source::Diagnosis) -> crate::state::Finding {
+    let crate::source::Position { line, column } = diagnosis.position;
+    crate::state::Finding {
+        severity: diagnosis.severity.to_string(),
+        place: format!("{}:{line}:{column}", diagnosis.file),
+        message: format!("{}: {}", diagnosis.path, diagnosis.message),
+    }
+}

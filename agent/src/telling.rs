@@ -1,0 +1,229 @@
+//! What the real-time threads have to tell, as log lines.
+//!
+//! Owns no state but the rate limit of refusals: the threads themselves never log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nix::errno::Errno;
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info, warn};
+use vipkeeper_vrrp::{Ifindex, Refusal, Report, Time};
+
+use crate::election::{Event, Ports};
+use crate::inventory::Inventory;
+use crate::network::Notice;
+use crate::sys;
+
+/// The same refusal is a warning once in this time; in between it is told at debug level.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// Tells what the election reports, until the process ends.
+///
+/// # Errors
+/// If the ring's doorbell cannot be heard, which ends the process.
+pub async fn tell_events(
+    ports: Arc<Ports>,
+    inventory: watch::Receiver<Arc<Inventory>>,
+) -> anyhow::Result<()> {
+    let doorbell = sys::register(ports.events.wake().clone()).context("events")?;
+    let mut teller = Teller {
+        inventory,
+        refusals: BTreeMap::new(),
+        dropped: 0,
+    };
+    loop {
+        doorbell.readable().await.context("events")?.clear_ready();
+        ports.events.wake().clear();
+        while let Some(event) = ports.events.pop() {
+            teller.tell(&event);
+        }
+        teller.tell_dropped(ports.vitals.events_dropped.load(Ordering::Relaxed));
+    }
+}
+
+/// Tells what the network thread notices, until it ends.
+pub async fn tell_notices(
+    mut notices: mpsc::Receiver<Notice>,
+    inventory: watch::Receiver<Arc<Inventory>>,
+) {
+    while let Some(notice) = notices.recv().await {
+        tell_notice(&notice, &inventory);
+    }
+}
+
+struct Teller {
+    inventory: watch::Receiver<Arc<Inventory>>,
+    /// When a refusal was told last; bounded by the interfaces and the reasons.
+    refusals: BTreeMap<(Ifindex, &'static str), Time>,
+    dropped: u64,
+}
+
+impl Teller {
+    fn tell(&mut self, event: &Event) {
+        match event {
+            Event::Report(report) => self.tell_report(report),
+            Event::NotRealtime { errno } => {
+                let error = Errno::from_raw(*errno);
+                warn!(%error, "SCHED_FIFO is not allowed: a busy machine may delay the election");
+            }
+            Event::Trouble {
+                key: (interface, family),
+                activity,
+                errno,
+            } => {
+                let interface = self.name(*interface);
+                let error = Errno::from_raw(*errno);
+                warn!(%interface, %family, activity = activity.as_str(), %error, "socket trouble");
+            }
+        }
+    }
+
+    fn tell_report(&mut self, report: &Report) {
+        match report {
+            Report::Transition {
+                at,
+                name,
+                family,
+                from,
+                to,
+                reason,
+                source,
+            } => {
+                let source = source.map(tracing::field::display);
+                let (from, to, reason) = (from.as_str(), to.as_str(), reason.as_str());
+                info!(router = %name, %family, from, to, reason, source, at = %at, "transition");
+            }
+            Report::Refused {
+                at,
+                interface,
+                name,
+                source,
+                reason,
+            } => {
+                let router = name.as_deref().map(tracing::field::display);
+                let loud = self.may_be_loud((*interface, refusal_name(*reason)), *at);
+                let (interface, reason) = (self.name(*interface), refusal_name(*reason));
+                if loud {
+                    warn!(%interface, router, %source, reason, "advertisement refused or odd");
+                } else {
+                    debug!(%interface, router, %source, reason, "advertisement refused or odd");
+                }
+            }
+            Report::AddressesRefused {
+                at: _,
+                name,
+                family,
+                count,
+                first,
+            } => {
+                warn!(router = %name, %family, count, %first, "addresses cannot be installed; the others are held");
+            }
+            Report::Stalled { at: _, late } => {
+                warn!(?late, "the election was not run; it listens before it acts");
+            }
+        }
+    }
+
+    fn may_be_loud(&mut self, key: (Ifindex, &'static str), at: Time) -> bool {
+        let last = self.refusals.get(&key);
+        let loud = last.is_none_or(|last| at.since(*last) >= QUIET);
+        if loud {
+            self.refusals.insert(key, at);
+        }
+        loud
+    }
+
+    fn tell_dropped(&mut self, dropped: u64) {
+        if dropped > self.dropped {
+            let count = dropped - self.dropped;
+            warn!(count, "events were dropped; the state has what they said");
+            self.dropped = dropped;
+        }
+    }
+
+    fn name(&self, interface: Ifindex) -> String {
+        self.inventory.borrow().name_of(interface)
+    }
+}
+
+fn tell_notice(notice: &Notice, inventory: &watch::Receiver<Arc<Inventory>>) {
+    let name = |interface: Ifindex| inventory.borrow().name_of(interface);
+    match notice {
+        Notice::Sweep(error) => warn!(%error, "the kernel's addresses cannot be listed"),
+        Notice::Swept(count) => info!(count, "took off addresses that an agent before us left"),
+        Notice::TagOnly { interface, address } => {
+            let interface = name(*interface);
+            warn!(%interface, %address, "an address has our tag but is not in our ledger: left alone");
+        }
+        Notice::Foreign { interface, address } => {
+            let interface = name(*interface);
+            warn!(%interface, %address, "a virtual address is there already, and not because of us: left alone");
+        }
+        Notice::Refused {
+            interface,
+            address,
+            errno,
+        } => {
+            warn!(interface = %name(*interface), %address, error = %errno, "an address cannot be installed")
+        }
+        Notice::InstallFailed { interface, reason } => {
+            warn!(interface = %name(*interface), error = %reason, "addresses cannot be installed");
+        }
+        Notice::Stuck {
+            interface,
+            address,
+            errno,
+        } => {
+            warn!(interface = %name(*interface), %address, error = %errno, "an address cannot be taken off; trying again")
+        }
+        Notice::Vanished { interface, address } => {
+            let interface = name(*interface);
+            warn!(%interface, %address, "somebody took off an address that we hold; putting it back");
+        }
+        Notice::RenewalFailed {
+            interface,
+            address,
+            errno,
+        } => {
+            warn!(interface = %name(*interface), %address, error = %errno, "an address cannot be renewed; trying again")
+        }
+        Notice::Ledger(error) => {
+            warn!(%error, "the ledger cannot be written: after a crash, addresses stay until their lifetime ends");
+        }
+        Notice::Setting {
+            interface,
+            setting,
+            reason,
+        } => {
+            info!(interface = %name(*interface), setting, error = %reason, "a setting stays as it is")
+        }
+    }
+}
+
+/// A word for logs and metrics.
+#[must_use]
+pub const fn refusal_name(reason: Refusal) -> &'static str {
+    match reason {
+        Refusal::Malformed => "Malformed",
+        Refusal::Looped => "Looped",
+        Refusal::Ttl => "Ttl",
+        Refusal::Version => "Version",
+        Refusal::Type => "Type",
+        Refusal::Length => "Length",
+        Refusal::Checksum => "Checksum",
+        Refusal::Vrid => "Vrid",
+        Refusal::Destination => "Destination",
+        Refusal::UnknownPeer => "UnknownPeer",
+        Refusal::OwnerConflict => "OwnerConflict",
+        Refusal::AuthenticationType => "AuthenticationType",
+        Refusal::Authentication => "Authentication",
+        Refusal::Interval => "Interval",
+        Refusal::LinkLocal => "LinkLocal",
+        Refusal::AddressList => "AddressList",
+        Refusal::DuplicateSource => "DuplicateSource",
+    }
+}
