@@ -32,7 +32,7 @@ pub(crate) const VIP_V6: [IpAddr; 2] = [
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-pub(crate) fn millis(value: u64) -> Duration {
+pub(crate) const fn millis(value: u64) -> Duration {
     Duration::from_millis(value)
 }
 
@@ -313,6 +313,11 @@ impl Bench {
         }
         self.now = end;
         log
+    }
+
+    /// Nothing is run for `span`.
+    pub(crate) fn stall(&mut self, span: Duration) {
+        self.now = self.now + span;
     }
 
     /// How long until the next deadline.
