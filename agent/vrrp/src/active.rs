@@ -2,6 +2,7 @@
 //! (RFC 9568 §6.4.3).
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::announce::Schedule;
 use crate::config::{Ifindex, RouterConfig, VirtualAddress};
@@ -18,6 +19,8 @@ pub(crate) struct Active {
     choir: Choir,
     /// The Adver_Timer.
     advertise_at: Time,
+    /// When it advertised last.
+    advertised_at: Time,
     /// Nobody is answered before this.
     reassert_after: Time,
     holding: Holding,
@@ -53,6 +56,7 @@ impl Active {
         Self {
             choir,
             advertise_at: fx.phases.next_tick(&choir, now),
+            advertised_at: now,
             reassert_after: now,
             holding: Holding::Nothing,
             announcing: None,
@@ -112,12 +116,15 @@ impl Active {
             return false;
         }
         self.advertise_at = fx.phases.next_tick(&self.choir, now);
+        self.advertised_at = now;
         true
     }
 
-    /// When the next advertisement is due.
-    pub(crate) fn advertise_at(&self) -> Time {
-        self.advertise_at
+    /// Whether it slept until its peers gave it up, after `down_interval` of silence, and for more than a whole
+    /// interval longer than it should have.
+    pub(crate) fn is_stalled(&self, now: Time, down_interval: Duration) -> bool {
+        let silence = now.since(self.advertised_at);
+        silence > down_interval && now.since(self.advertise_at) > self.choir.interval
     }
 
     pub(crate) fn change_interval(
@@ -143,6 +150,7 @@ impl Active {
         let may = self.reassert_after <= now;
         if may {
             self.reassert_after = now + timers::REASSERTION_PAUSE;
+            self.advertised_at = now;
         }
         may
     }

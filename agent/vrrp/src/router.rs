@@ -415,17 +415,13 @@ impl Router {
         }
     }
 
-    /// Whether the election slept through more than this router can bear: an Active until it had been silent
-    /// for an Active_Down_Interval, when its peers gave it up, and for a whole interval longer than it should;
-    /// a Backup through an interval after its own deadline.
+    /// Whether the election slept through more than this router can bear: an Active through its peers'
+    /// Active_Down_Interval, a Backup through an interval after its own.
     pub(crate) fn is_stalled(&self, now: Time) -> bool {
         match &self.state {
             State::Initialize { .. } => false,
             State::Backup(backup) => backup.is_stalled(now, &self.hearing()),
-            State::Active(active) => {
-                let (late, interval) = (now.since(active.advertise_at()), self.adver_interval());
-                late > interval && late + interval > self.active_down_interval()
-            }
+            State::Active(active) => active.is_stalled(now, self.active_down_interval()),
         }
     }
 

@@ -148,7 +148,8 @@ impl Reference {
     }
 
     /// A wake-up at `now`. One that comes later than this router can bear makes it listen first (X05): an
-    /// Active after an Active_Down_Interval, a Backup after an interval.
+    /// Active after an Active_Down_Interval of silence, a Backup an interval after its deadline. An Active that
+    /// may miss one advertisement alone must be an interval late, too.
     pub(crate) fn wake(&mut self, group: &Group, now: Nanos) {
         self.seen = Seen::default();
         self.owes_answer = false;
@@ -159,9 +160,10 @@ impl Reference {
             Phase::Initialize { .. } => {}
             Phase::Active { due } => {
                 let down = group.down_interval(self.priority(), own);
+                let given_up = now > self.last_advertisement + down;
                 // Its own grid may have had the advertisement due up to an interval earlier.
-                self.late = now + own > due + down;
-                if now > due + down {
+                self.late = given_up && now > *due;
+                if given_up && now > due + own {
                     self.listen(group, now, (own, own));
                 }
             }
@@ -169,7 +171,8 @@ impl Reference {
                 let interval = listening.interval;
                 let (earliest, latest) = self.promotion(group, listening);
                 self.late = now > earliest + interval.0;
-                if now > latest + interval.1 {
+                let known = listening.unknown_until == 0;
+                if known && now > latest + interval.1 {
                     self.listen(group, now, interval);
                 }
             }
