@@ -1,11 +1,15 @@
 //! RFC 9568 §6.4.3, Active.
 
+use std::net::IpAddr;
 use std::num::NonZeroU8;
 
-use vipkeeper_vrrp::{Command, Output, Preemption, Reason, RouterConfig, StateName};
+use vipkeeper_vrrp::{
+    Command, InterfaceState, Output, Preemption, Reason, RouterConfig, StateName,
+};
 
 use crate::bench::{
-    Bench, SECOND, deeds, down, millis, nanos, router, router_v6, sent, skew, story,
+    Bench, IFINDEX, OTHER_IFINDEX, OWN, OWN_V6, SECOND, deeds, down, millis, nanos, router,
+    router_v6, running, sent, skew, story,
 };
 use crate::forge::{from, from_v6, peer};
 
@@ -270,4 +274,53 @@ fn c78_each_field_is_what_it_is_now() {
     assert_eq!(last.priority, 90);
     assert_eq!(last.interval, millis(500));
     assert_eq!(last.addresses, [peer(101), peer(100)]);
+}
+
+#[test]
+fn c01_advertisements_leave_from_the_primary_address_and_without_one_not_at_all() {
+    let mut bench = Bench::active(router(100));
+    assert_eq!(sent(&bench.advance(SECOND))[0].source, IpAddr::from(OWN));
+    let moved = "10.77.0.7".parse().ok();
+    bench.link(
+        IFINDEX,
+        InterfaceState {
+            ipv4: moved,
+            ..running()
+        },
+    );
+    assert_eq!(sent(&bench.advance(SECOND))[0].source, peer(7));
+    let log = bench.link(
+        IFINDEX,
+        InterfaceState {
+            ipv4: None,
+            ..running()
+        },
+    );
+    assert_eq!(deeds(&log), ["withdraw"]);
+    assert_eq!(bench.advance(10 * SECOND), []);
+}
+
+#[test]
+fn c06_over_ipv6_they_leave_from_the_link_local_address() {
+    let mut bench = Bench::active(router_v6(100));
+    assert_eq!(sent(&bench.advance(SECOND))[0].source, IpAddr::from(OWN_V6));
+}
+
+#[test]
+fn c80_each_router_advertises_out_of_its_interface_to_its_group() {
+    let other = RouterConfig {
+        name: "other".into(),
+        interface: Some(OTHER_IFINDEX),
+        ..router_v6(100)
+    };
+    let mut bench = Bench::new(&[router(100), other]);
+    bench.advance(5 * SECOND);
+    for advertisement in sent(&bench.advance(SECOND)) {
+        let (interface, group) = match advertisement.source {
+            IpAddr::V4(_) => (IFINDEX, "224.0.0.18"),
+            IpAddr::V6(_) => (OTHER_IFINDEX, "ff02::12"),
+        };
+        assert_eq!(advertisement.interface, interface);
+        assert_eq!(advertisement.destination.to_string(), group);
+    }
 }

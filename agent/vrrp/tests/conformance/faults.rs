@@ -271,7 +271,7 @@ fn when_every_address_is_refused_it_gives_up() {
 }
 
 #[test]
-fn nothing_is_announced_before_the_kernel_confirmed() {
+fn c86_nothing_is_announced_before_the_kernel_confirmed() {
     let mut bench = Bench::new(&[router(100)]);
     bench.kernel = Kernel::Waits;
     let mut log = bench.until_active();

@@ -17,6 +17,7 @@ mod active;
 mod announcements;
 mod backup;
 mod checksums;
+mod coverage;
 mod extensions;
 mod faults;
 mod hostile;

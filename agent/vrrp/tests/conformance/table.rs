@@ -174,7 +174,7 @@ fn every_event_in_every_state_has_its_outcome() {
             let before = bench.election.next_timeout();
             let log = happen(&mut bench, ticket, event);
             let (next, done, timer) = expected(state, event);
-            let what = format!("{} in {}", format!("{event:?}"), state.as_str());
+            let what = format!("{event:?} in {}", state.as_str());
             assert_eq!(bench.state(), next, "{what}");
             assert_eq!(deeds(&log), done, "{what}");
             match timer {
