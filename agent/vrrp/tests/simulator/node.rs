@@ -179,13 +179,11 @@ impl Holding {
         true
     }
 
-    /// The order failed as a whole.
-    pub(crate) fn fail(&mut self, ticket: Ticket) -> bool {
-        let waiting = self.is_waiting_for(ticket);
-        if waiting {
+    /// The order failed as a whole: nothing of it is held.
+    pub(crate) fn fail(&mut self, ticket: Ticket) {
+        if self.is_waiting_for(ticket) {
             self.held.clear();
         }
-        waiting
     }
 
     /// The election reads the outcome of `ticket`.

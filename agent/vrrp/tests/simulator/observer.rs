@@ -116,3 +116,67 @@ impl Observer {
         (0..MOST_NODES).filter(|&node| self.active[node])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds {
+        overlap: 10,
+        vacancy: 30,
+        change: 2,
+    };
+
+    /// Healed at 100, both nodes able to take part since before.
+    fn healed(active: &[usize]) -> Observer {
+        let mut observer = Observer::new();
+        active
+            .iter()
+            .for_each(|&node| observer.note(node, true, 50));
+        observer.heal(100);
+        observer
+    }
+
+    fn verdict(observer: &Observer, now: Nanos) -> Option<&'static str> {
+        let able = [Some(0), Some(0)].into_iter();
+        observer
+            .check(BOUNDS, now, able)
+            .err()
+            .map(|(property, _)| property)
+    }
+
+    #[test]
+    fn two_actives_are_forgiven_until_the_bound_after_healing() {
+        let observer = healed(&[0, 1]);
+        assert_eq!(verdict(&observer, 110), None);
+        assert_eq!(verdict(&observer, 111), Some("P1"));
+    }
+
+    #[test]
+    fn a_vacancy_is_forgiven_until_the_bound_after_healing() {
+        let observer = healed(&[]);
+        assert_eq!(verdict(&observer, 130), None);
+        assert_eq!(verdict(&observer, 131), Some("P2"));
+        assert_eq!(
+            observer.check(BOUNDS, 200, [None, None].into_iter()).err(),
+            None
+        );
+    }
+
+    #[test]
+    fn when_all_is_settled_a_change_takes_a_message() {
+        let mut observer = healed(&[0]);
+        observer.note(1, true, 140);
+        assert_eq!(verdict(&observer, 142), None);
+        assert_eq!(verdict(&observer, 143), Some("P3"));
+        observer.note(0, false, 142);
+        assert_eq!(verdict(&observer, 143), None);
+    }
+
+    #[test]
+    fn nothing_is_judged_during_a_disturbance() {
+        let mut observer = healed(&[0, 1]);
+        observer.disturb();
+        assert_eq!(verdict(&observer, 1_000), None);
+    }
+}

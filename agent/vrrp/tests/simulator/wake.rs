@@ -325,30 +325,21 @@ impl World {
         // Whatever goes wrong is known while the disturbance lasts.
         let troubled = self.now + 2 * MILLI < self.heal_at && self.random.chance(self.refusals);
         let addresses = &mut self.nodes[node].routers[group].addresses;
-        let fact = if troubled && (install.addresses.len() < 2 || self.random.chance(500)) {
-            addresses
-                .fail(ticket)
-                .then_some(Fact::InstallFailed { router, ticket })
+        let fails = troubled && (install.addresses.len() < 2 || self.random.chance(500));
+        let refused = troubled.then(|| install.addresses.first().map(|a| a.address));
+        let refused: Vec<IpAddr> = refused.flatten().into_iter().collect();
+        // Every order is answered, a cancelled one as well.
+        let fact = if fails || !addresses.carry_out(install, &refused) {
+            addresses.fail(ticket);
+            Fact::InstallFailed { router, ticket }
         } else {
-            let refused: Vec<IpAddr> = match troubled {
-                true => install
-                    .addresses
-                    .iter()
-                    .take(1)
-                    .map(|a| a.address)
-                    .collect(),
-                false => Vec::new(),
-            };
-            let done = addresses.carry_out(install, &refused);
-            done.then_some(Fact::Installed {
+            Fact::Installed {
                 router,
                 ticket,
                 refused,
-            })
+            }
         };
-        if let Some(fact) = fact {
-            self.input(node, Input::Fact(fact));
-        }
+        self.input(node, Input::Fact(fact));
     }
 
     fn announce(&mut self, node: usize, announcement: Announcement) -> Result<(), Violation> {
