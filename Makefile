@@ -8,12 +8,12 @@ help: ## list the verbs
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-8s %s\n", $$1, $$2 }'
 
 demo: ## two nodes share two VIPs, one dies, the other answers; needs root
-	@scripts/needs demo root cc ip sysctl
+	@scripts/needs demo root cc ip
 	@cargo build --release --locked -p vipkeeper-agent -p vipkeeper-e2e
 	@VIPKEEPER_AGENT="$$(scripts/agent-path)" cargo run --quiet --release --locked -p vipkeeper-e2e --bin demo
 
 test: ## every test this machine can run: pure, fake, netns; needs root
-	@scripts/needs test root cc ip sysctl keepalived tcpdump
+	@scripts/needs test root cc ip keepalived
 	@scripts/test pure netns
 
 unit: ## the tests that need neither root nor network namespaces
@@ -25,7 +25,7 @@ check: ## format, lints, purity, dependency direction, file length, docs, licenc
 	@scripts/check
 
 bench: ## failover beside keepalived, as tables; needs root and a quiet machine
-	@scripts/needs bench root cc ip sysctl keepalived tcpdump
+	@scripts/needs bench root cc ip keepalived
 	@cargo build --release --locked -p vipkeeper-agent -p vipkeeper-e2e
 	@VIPKEEPER_AGENT="$$(scripts/agent-path)" cargo run --quiet --release --locked -p vipkeeper-e2e --bin bench
 
