@@ -5,21 +5,26 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::Router;
 use axum::extract::State as Extract;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tracing::debug;
 use vipkeeper_vrrp::Snapshot;
 
 use crate::clock;
@@ -37,6 +42,14 @@ use crate::sys;
 pub const SOCKET: &str = "agent.sock";
 /// An election that does not give a snapshot within this time is ill.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Connections to `--listen` at a time; more wait.
+const CONNECTIONS: usize = 64;
+/// How long a connection to `--listen` may last, idle or not.
+const CONNECTION_LIFETIME: Duration = Duration::from_secs(10);
+/// How long nothing is accepted after accepting failed.
+const BREATHER: Duration = Duration::from_millis(100);
+/// What a state is served as.
+const JSON: &str = "application/json";
 /// What a scrape is served as.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -83,31 +96,50 @@ impl Admin {
     ///
     /// # Errors
     /// If it cannot be made, or breaks.
-    pub async fn serve_socket(self: Arc<Self>, path: &Path) -> anyhow::Result<()> {
+    pub async fn serve_socket(self: Arc<Self>, path: PathBuf) -> anyhow::Result<()> {
         // Whoever made it is gone: the run directory's lock is ours.
-        match std::fs::remove_file(path) {
+        match std::fs::remove_file(&path) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error).context("removing the old socket"),
         }
-        let listener = UnixListener::bind(path).with_context(|| path.display().to_string())?;
+        let listener = UnixListener::bind(&path).with_context(|| path.display().to_string())?;
         let owner_only = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(path, owner_only).context("permissions of the socket")?;
+        std::fs::set_permissions(&path, owner_only).context("permissions of the socket")?;
         let routes = self.routes_for_everyone().route("/state", get(state));
         axum::serve(listener, routes.with_state(self))
             .await
             .context("serving the socket")
     }
 
-    /// Serves what anybody may ask.
+    /// Serves what anybody may ask, to so many at a time and for so long that nobody keeps the others out.
     ///
     /// # Errors
-    /// If it breaks.
+    /// Never by what a client does.
     pub async fn serve_tcp(self: Arc<Self>, listener: TcpListener) -> anyhow::Result<()> {
-        let routes = self.routes_for_everyone();
-        axum::serve(listener, routes.with_state(self))
-            .await
-            .context("serving metrics")
+        let routes = self.routes_for_everyone().with_state(self);
+        let service = TowerToHyperService::new(routes);
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut connections = JoinSet::new();
+        loop {
+            let place = Arc::clone(&places).acquire_owned().await?;
+            while connections.try_join_next().is_some() {}
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => TokioIo::new(stream),
+                Err(error) => {
+                    // The client has gone, or there are too many open files: neither is the listener's end.
+                    debug!(%error, "accepting a connection");
+                    tokio::time::sleep(BREATHER).await;
+                    continue;
+                }
+            };
+            let connection = http1::Builder::new().serve_connection(stream, service.clone());
+            connections.spawn(async move {
+                // However it ends, it concerns the client alone.
+                timeout(CONNECTION_LIFETIME, connection).await.ok();
+                drop(place);
+            });
+        }
     }
 
     fn routes_for_everyone(&self) -> Router<Arc<Self>> {
@@ -118,7 +150,10 @@ impl Admin {
     }
 
     /// The state now.
-    async fn state(&self) -> anyhow::Result<State> {
+    ///
+    /// # Errors
+    /// If the election gives no snapshot in time.
+    pub async fn state(&self) -> anyhow::Result<State> {
         let snapshot = self.snapshot().await?;
         let sources = &self.sources;
         let served = Arc::clone(&sources.served.borrow());
@@ -197,8 +232,13 @@ impl Admin {
 }
 
 async fn state(Extract(admin): Extract<Arc<Admin>>) -> Response {
-    match admin.state().await {
-        Ok(state) => Json(state).into_response(),
+    // For people, too: indented, and in the order in which it is documented.
+    let text = admin
+        .state()
+        .await
+        .and_then(|state| Ok(serde_json::to_string_pretty(&state)?));
+    match text {
+        Ok(text) => ([(header::CONTENT_TYPE, JSON)], text).into_response(),
         Err(error) => unavailable(&format!("{error:#}")),
     }
 }

@@ -57,10 +57,7 @@ fn start_logging(format: LogFormat) {
 fn state(place: &Place, output: Output) -> anyhow::Result<()> {
     let body = ask(place, "/state")?;
     let text = match output {
-        Output::Json => {
-            let value: serde_json::Value = serde_json::from_str(&body)?;
-            format!("{value:#}\n")
-        }
+        Output::Json => format!("{body}\n"),
         Output::Table => client::table(&serde_json::from_str(&body)?),
     };
     io::stdout()

@@ -10,7 +10,9 @@
 use std::io;
 use std::time::Duration;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
@@ -26,6 +28,8 @@ const BATCH: usize = 64;
 pub const BUFFER: usize = 64 << 10;
 /// The kernel answers before `send` returns; after this long an answer is lost.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often a list is asked for that changes while it is read.
+const ATTEMPTS: usize = 8;
 /// Bytes of a message's header.
 const HEADER: usize = 16;
 
@@ -73,19 +77,34 @@ impl Connection {
         Ok(outcomes)
     }
 
-    /// Everything of the kind that `request` names.
+    /// Everything of the kind that `request` names, as it was at one moment.
     ///
     /// # Errors
-    /// If the kernel cannot be asked or refuses.
+    /// If the kernel cannot be asked or refuses, or if there is no such moment because things change all the time.
     pub fn dump(&mut self, request: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+        for _ in 0..ATTEMPTS {
+            if let Some(entries) = self.dump_once(request.clone())? {
+                return Ok(entries);
+            }
+        }
+        Err(io::Error::other("the list changes while it is read"))
+    }
+
+    /// `None` if things changed meanwhile: entries may be missing.
+    fn dump_once(
+        &mut self,
+        request: RouteNetlinkMessage,
+    ) -> io::Result<Option<Vec<RouteNetlinkMessage>>> {
         let number = self.send(vec![(NLM_F_DUMP, request)])?;
         let mut entries = Vec::new();
+        let mut interrupted = false;
         let mut outcome = None;
         while outcome.is_none() {
             self.read(|message| {
                 if message.header.sequence_number != number {
                     return;
                 }
+                interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
                 match message.payload {
                     NetlinkPayload::InnerMessage(entry) => entries.push(entry),
                     NetlinkPayload::Done(_) => outcome = Some(Ok(())),
@@ -94,7 +113,8 @@ impl Connection {
                 }
             })?;
         }
-        outcome.unwrap_or(Ok(())).map(|()| entries)
+        outcome.unwrap_or(Ok(()))?;
+        Ok((!interrupted).then_some(entries))
     }
 
     fn transact_batch(

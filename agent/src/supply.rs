@@ -11,15 +11,16 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, interval_at, timeout};
-use tracing::{info, warn};
+use tracing::warn;
 use vipkeeper_vrrp::{Command, Plan, Transport};
 use vipkeeper_wire::Family;
 
 use crate::election::{Delivery, Link, LinkKey, Order, Ports, link_keys};
 use crate::inventory::Inventory;
 use crate::monitor::Planned;
-use crate::plan::{self, Note};
-use crate::source::Desired;
+use crate::plan::{self, Note, Resolved};
+use crate::source::{Desired, Diagnosis, Position};
+use crate::state::Finding;
 
 /// Sockets that could not be opened are tried again after this, and what the election let go of is freed.
 const TICK: Duration = Duration::from_secs(1);
@@ -47,8 +48,8 @@ pub struct Supply {
     current: Option<Delivery>,
     /// What was delivered before, until nobody but us has it.
     retired: Vec<Delivery>,
-    /// Links that could not be opened or joined; told once.
-    failed: BTreeSet<LinkKey>,
+    /// Something of the last plan could not be opened.
+    is_lacking: bool,
     told: Vec<Note>,
 }
 
@@ -71,7 +72,7 @@ impl Supply {
             links: BTreeMap::new(),
             current: None,
             retired: Vec::new(),
-            failed: BTreeSet::new(),
+            is_lacking: false,
             told: Vec::new(),
         }
     }
@@ -119,7 +120,7 @@ impl Supply {
                 _ = stop.wait_for(|stop| *stop) => return Ok(false),
                 _ = tick.tick() => {
                     self.retired.retain(is_in_use);
-                    if !self.failed.is_empty() {
+                    if self.is_lacking {
                         return Ok(true);
                     }
                 }
@@ -132,49 +133,48 @@ impl Supply {
         self.retired.retain(is_in_use);
         let desired = Arc::clone(&self.desired.borrow_and_update());
         let inventory = Arc::clone(&self.inventory.borrow_and_update());
-        let resolved = plan::resolve(&desired.configs, &desired.keys, &inventory);
-        self.tell_notes(&resolved.notes);
+        let mut resolved = plan::resolve(&desired.configs, &desired.keys, &inventory);
         // Opening sockets waits for locks of the host.
-        let mut plan = resolved.plan;
-        (self, plan) = tokio::task::spawn_blocking(move || {
-            self.open_links(&mut plan, &inventory);
-            (self, plan)
+        (self, resolved) = tokio::task::spawn_blocking(move || {
+            self.open_links(&mut resolved);
+            (self, resolved)
         })
         .await
         .context("opening sockets")?;
+        let Resolved { plan, notes } = resolved;
+        self.tell_notes(&notes);
         self.hand_over(plan).await;
         let served = Served {
             generation: Some(desired.generation),
-            notes: resolved.notes,
+            notes,
         };
         self.served.send_replace(Arc::new(served));
         Ok(self)
     }
 
-    /// Opens what `plan` needs. A router whose sockets cannot be had waits without an interface: it must not
+    /// Opens what the plan needs. A router whose sockets cannot be had waits without an interface: it must not
     /// take the silence of a socket that it does not have for the silence of others.
-    fn open_links(&mut self, plan: &mut Plan, inventory: &Inventory) {
-        let wanted = link_keys(plan);
+    fn open_links(&mut self, resolved: &mut Resolved) {
+        let wanted = link_keys(&resolved.plan);
         self.links
             .retain(|key, link| wanted.contains(key) && link.is_alive());
+        self.is_lacking = false;
         for key in wanted {
-            let groups = groups_of(plan, key);
-            if let Err(error) = self.open_link(key, &groups) {
-                for router in &mut plan.routers {
-                    if router.interface == Some(key.0) && router.family == key.1 {
-                        router.interface = None;
-                    }
-                }
-                if self.failed.insert(key) {
-                    let interface = inventory.name_of(key.0);
-                    warn!(%interface, family = %key.1, error = format!("{error:#}"), "no sockets; trying again");
-                }
-            } else if self.failed.remove(&key) {
-                info!(interface = %inventory.name_of(key.0), family = %key.1, "sockets opened");
+            let groups = groups_of(&resolved.plan, key);
+            let Err(error) = self.open_link(key, &groups) else {
+                continue;
+            };
+            self.is_lacking = true;
+            let routers = resolved.plan.routers.iter_mut();
+            for router in routers.filter(|r| (r.interface, r.family) == (Some(key.0), key.1)) {
+                router.interface = None;
+                resolved.notes.push(Note {
+                    router: router.name.to_string(),
+                    family: router.family,
+                    message: format!("waits: its sockets cannot be opened: {error:#}"),
+                });
             }
         }
-        self.failed
-            .retain(|key| inventory.interfaces.values().any(|i| i.index == key.0));
     }
 
     fn open_link(&mut self, key: LinkKey, groups: &BTreeSet<IpAddr>) -> anyhow::Result<()> {
@@ -268,9 +268,9 @@ fn groups_of(
 
 /// A finding of the source as status shows it.
 #[must_use]
-pub fn finding(diagnosis: &crate::source::Diagnosis) -> crate::state::Finding {
-    let crate::source::Position { line, column } = diagnosis.position;
-    crate::state::Finding {
+pub fn finding(diagnosis: &Diagnosis) -> Finding {
+    let Position { line, column } = diagnosis.position;
+    Finding {
         severity: diagnosis.severity.to_string(),
         place: format!("{}:{line}:{column}", diagnosis.file),
         message: format!("{}: {}", diagnosis.path, diagnosis.message),

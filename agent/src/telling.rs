@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 use vipkeeper_vrrp::{Ifindex, Refusal, Report, Time};
 
+use crate::admin::Admin;
 use crate::election::{Event, Ports};
 use crate::inventory::Inventory;
 use crate::network::Notice;
@@ -28,38 +29,46 @@ const QUIET: Duration = Duration::from_secs(60);
 pub async fn tell_events(
     ports: Arc<Ports>,
     inventory: watch::Receiver<Arc<Inventory>>,
+    admin: Arc<Admin>,
 ) -> anyhow::Result<()> {
     let doorbell = sys::register(ports.events.wake().clone()).context("events")?;
     let mut teller = Teller {
         inventory,
         refusals: BTreeMap::new(),
-        dropped: 0,
     };
+    let mut known_drops = 0;
     loop {
         doorbell.readable().await.context("events")?.clear_ready();
         ports.events.wake().clear();
         while let Some(event) = ports.events.pop() {
             teller.tell(&event);
         }
-        teller.tell_dropped(ports.vitals.events_dropped.load(Ordering::Relaxed));
+        let drops = ports.vitals.events_dropped.load(Ordering::Relaxed);
+        if drops > known_drops {
+            tell_states(&admin, drops - known_drops).await;
+            known_drops = drops;
+        }
     }
 }
 
-/// Tells what the network thread notices, until it ends.
+/// Tells what the network thread notices.
+///
+/// # Errors
+/// If that thread has ended.
 pub async fn tell_notices(
     mut notices: mpsc::Receiver<Notice>,
     inventory: watch::Receiver<Arc<Inventory>>,
-) {
+) -> anyhow::Result<()> {
     while let Some(notice) = notices.recv().await {
         tell_notice(&notice, &inventory);
     }
+    anyhow::bail!("the network thread tells nothing any more")
 }
 
 struct Teller {
     inventory: watch::Receiver<Arc<Inventory>>,
     /// When a refusal was told last; bounded by the interfaces and the reasons.
     refusals: BTreeMap<(Ifindex, &'static str), Time>,
-    dropped: u64,
 }
 
 impl Teller {
@@ -77,7 +86,13 @@ impl Teller {
             } => {
                 let interface = self.name(*interface);
                 let error = Errno::from_raw(*errno);
-                warn!(%interface, %family, activity = activity.as_str(), %error, "socket trouble");
+                let activity = activity.as_str();
+                if error == Errno::ENETDOWN {
+                    // The interface says so itself, and its routers leave.
+                    info!(%interface, %family, activity, %error, "socket trouble");
+                } else {
+                    warn!(%interface, %family, activity, %error, "socket trouble");
+                }
             }
         }
     }
@@ -137,16 +152,22 @@ impl Teller {
         loud
     }
 
-    fn tell_dropped(&mut self, dropped: u64) {
-        if dropped > self.dropped {
-            let count = dropped - self.dropped;
-            warn!(count, "events were dropped; the state has what they said");
-            self.dropped = dropped;
-        }
-    }
-
     fn name(&self, interface: Ifindex) -> String {
         self.inventory.borrow().name_of(interface)
+    }
+}
+
+/// Events were lost: what became of every router is told from a snapshot.
+async fn tell_states(admin: &Admin, count: u64) {
+    warn!(count, "events were dropped; this is how things are");
+    match admin.state().await {
+        Ok(state) => {
+            for router in state.routers {
+                let (reason, since) = (router.last_reason, router.since);
+                info!(router = router.name, family = %router.family, state = router.state, reason, since, "state");
+            }
+        }
+        Err(error) => warn!(error = format!("{error:#}"), "no snapshot"),
     }
 }
 

@@ -47,6 +47,8 @@ pub fn run(ports: &Arc<Ports>) -> anyhow::Result<()> {
         let errno = error.raw_os_error().unwrap_or(0);
         // The ring is empty: nothing came before.
         ports.events.push(Event::NotRealtime { errno }).ok();
+        // Where a cgroup has no real-time budget, this much may still be allowed.
+        sys::raise_niceness().ok();
     }
     let scheduling = scheduling.map_err(|error| error.to_string());
     // Set here alone, so it cannot be set already.
@@ -103,10 +105,11 @@ impl Driver {
         self.wait(EpollTimeout::NONE)?;
         let now = clock::now();
         self.note_lateness(now);
-        // Again, because what arrived since the wait ended must be read before a timer fires.
-        let ready = self.wait(EpollTimeout::ZERO)?;
         self.ports.facts.wake().clear();
         self.take_messages(now)?;
+        // Again, because what arrived since the wait ended must be read before a timer fires; and a delivery
+        // may have changed the links.
+        let ready = self.wait(EpollTimeout::ZERO)?;
         let exhausted = self.read_frames(now, ready);
         self.election.handle_timeout(now);
         while let Some(output) = self.election.poll_output() {

@@ -40,6 +40,8 @@ const NEW_NETCONF: u16 = 80;
 const RECEIVE_BUFFER: u32 = 4 << 20;
 /// Default routes are listed again this long after one changed, so that a storm of routes costs one list.
 const ROUTE_DELAY: Duration = Duration::from_millis(100);
+/// Messages that are read before the election hears of them.
+const EVENTS: usize = 32;
 /// How soon a fact that did not fit, or a list that failed, is tried again.
 const RETRY: Duration = Duration::from_millis(10);
 
@@ -96,7 +98,7 @@ struct Monitor {
 impl Monitor {
     fn turn(&mut self) -> anyhow::Result<()> {
         if self.everything_is_due {
-            // A list that is interrupted by changes fails, and is asked for again.
+            // One that fails, for one because things change all the time, is asked for again.
             self.everything_is_due = self.list_everything().is_err();
         } else if self.routes_are_due.is_some_and(|at| at <= clock::now()) {
             self.routes_are_due = None;
@@ -158,24 +160,24 @@ impl Monitor {
         }
     }
 
+    /// Takes in what has happened; of a storm, a part, so that the election hears of it in between.
     fn read_events(&mut self) -> anyhow::Result<()> {
-        self.buffer.clear();
-        match self.events.recv(&mut self.buffer, libc::MSG_DONTWAIT) {
-            Ok(_) => {}
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                self.everything_is_due = true;
-                return Ok(());
+        for _ in 0..EVENTS {
+            self.buffer.clear();
+            match self.events.recv(&mut self.buffer, libc::MSG_DONTWAIT) {
+                Ok(_) => self.take_events(),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    self.everything_is_due = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).context("reading netlink events"),
             }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) =>
-            {
-                return Ok(());
-            }
-            Err(error) => return Err(error).context("reading netlink events"),
         }
+        Ok(())
+    }
+
+    fn take_events(&mut self) {
         let buffer = std::mem::take(&mut self.buffer);
         for bytes in messages(&buffer) {
             if message_type(bytes) == NEW_NETCONF {
@@ -187,7 +189,6 @@ impl Monitor {
             }
         }
         self.buffer = buffer;
-        Ok(())
     }
 
     fn take_event(&mut self, event: &RouteNetlinkMessage) {

@@ -157,17 +157,18 @@ impl<K: Kernel> Holdings<K> {
         self.foreign = foreign;
     }
 
-    /// Whether an address that the kernel has is there because of us.
+    /// Whether an address that the kernel has is there because of us. Where it keeps no tags, only our memory
+    /// tells: what a process before us left was swept.
     fn is_ours(&self, there: &Present) -> bool {
         let row = row_of(there);
         self.held
             .get(&(there.interface, there.address))
             .is_some_and(|holding| holding.prefix_length == there.prefix_length)
             || self.stuck.contains_key(&row)
-            || (self.ledger.rows().addresses.contains(&row) && self.is_tagged(there))
+            || (self.ledger.rows().addresses.contains(&row) && there.tag == Some(TAG))
     }
 
-    /// Whether an address carries our tag, as far as the kernel can tell.
+    /// Whether an address carries our tag, as far as the kernel can tell; for the sweep.
     fn is_tagged(&self, there: &Present) -> bool {
         !self.kernel.keeps_tags() || there.tag == Some(TAG)
     }
@@ -176,23 +177,18 @@ impl<K: Kernel> Holdings<K> {
     pub(super) fn install(&mut self, now: Time, order: &Install) -> Fact {
         let mut refused = Vec::new();
         let mut changes = Vec::new();
+        let present = self.look_if_needed(order);
         for &address in order.addresses.iter() {
             let place = (order.interface, address.address);
-            if self.owned.contains(&place) || self.foreign.contains(&place) {
-                // Rare, and worth a look: the owner's must be there, a foreign one may have gone meanwhile.
-                let there = self.is_present(place);
-                match (self.owned.contains(&place), there) {
-                    (true, true) => continue,
-                    (true, false) | (false, true) => {
-                        self.refuse(place, Errno::EEXIST, &mut refused);
-                        continue;
-                    }
-                    (false, false) => {
-                        self.foreign.remove(&place);
-                    }
-                }
+            let owned = self.owned.contains(&place);
+            let there = present.contains(&place);
+            if owned != there {
+                // The owner's is missing, or somebody else's is there.
+                self.refuse(place, Errno::EEXIST, &mut refused);
+            } else if !owned {
+                self.foreign.remove(&place);
+                changes.extend(self.changes_for(order, address));
             }
-            changes.extend(self.changes_for(order, address));
         }
         match self.carry_out(now, order, changes, &mut refused) {
             Ok(()) => Fact::Installed {
@@ -210,13 +206,27 @@ impl<K: Kernel> Holdings<K> {
         }
     }
 
-    fn is_present(&mut self, place: Place) -> bool {
-        // If the kernel cannot be asked, the address counts as somebody else's: nothing is touched.
-        self.kernel.addresses().map_or(true, |present| {
-            present
+    /// Which of the order's addresses that are an owner's or somebody else's are there now. Rare, and worth a
+    /// look: a foreign one may have gone meanwhile. Other orders cost none.
+    fn look_if_needed(&mut self, order: &Install) -> BTreeSet<Place> {
+        let special: BTreeSet<Place> = order
+            .addresses
+            .iter()
+            .map(|address| (order.interface, address.address))
+            .filter(|place| self.owned.contains(place) || self.foreign.contains(place))
+            .collect();
+        if special.is_empty() {
+            return special;
+        }
+        match self.kernel.addresses() {
+            Ok(present) => present
                 .iter()
-                .any(|there| (there.interface, there.address) == place)
-        })
+                .map(|there| (there.interface, there.address))
+                .filter(|place| special.contains(place))
+                .collect(),
+            // All of them count as there: what is not ours is not touched.
+            Err(_) => special,
+        }
     }
 
     /// What it takes to hold `address`.
