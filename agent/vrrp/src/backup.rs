@@ -16,6 +16,8 @@ pub(crate) struct Backup {
     wait: Wait,
     /// Active_Adver_Interval.
     pub(crate) adver_interval: Duration,
+    /// That is an Active's, not our own.
+    is_learned: bool,
     /// A preemption delay, while a lower priority is Active.
     delay: Option<Delay>,
     /// After a stall, nothing fires before this.
@@ -72,6 +74,7 @@ impl Backup {
             armed_at: now,
             wait,
             adver_interval,
+            is_learned: false,
             delay: None,
             not_before: Time::ZERO,
             cause,
@@ -125,6 +128,7 @@ impl Backup {
         self.armed_at = heard.arrival;
         self.wait = Wait::Down;
         self.cause = Reason::NoResponse;
+        self.is_learned = true;
         self.adver_interval = match hearing.protocol {
             Protocol::V2 { .. } => hearing.protocol.interval(),
             Protocol::V3 { .. } => heard.interval,
@@ -167,6 +171,17 @@ impl Backup {
     /// Whether the deadline passed so long ago that frames may have been lost meanwhile.
     pub(crate) fn is_stalled(&self, now: Time, hearing: &Hearing) -> bool {
         now.since(self.deadline(hearing)) > self.adver_interval
+    }
+
+    /// Our own interval changed. What version 3 learned from an Active stands; version 2 learns nothing.
+    pub(crate) fn change_interval(&mut self, protocol: &Protocol) {
+        let stands = match protocol {
+            Protocol::V2 { .. } => false,
+            Protocol::V3 { .. } => self.is_learned,
+        };
+        if !stands {
+            self.adver_interval = protocol.interval();
+        }
     }
 
     /// The rule of preemption changed: the delay starts anew with the next lower advertisement.

@@ -3,7 +3,7 @@
 
 use super::{Router, State};
 use crate::checksums::Lessons;
-use crate::config::{Protocol, RouterConfig, Transport, VirtualAddress};
+use crate::config::{RouterConfig, Transport, VirtualAddress};
 use crate::effects::Effects;
 use crate::output::Reason;
 use crate::time::Time;
@@ -101,13 +101,7 @@ impl Router {
         };
         match &mut self.state {
             State::Active(active) => active.change_interval(fx, now, &self.config, interface),
-            // What a version 3 Backup learnt from the Active stands.
-            State::Backup(backup) => match self.config.protocol {
-                Protocol::V3 { .. } if self.last.is_some() => {}
-                Protocol::V2 { .. } | Protocol::V3 { .. } => {
-                    backup.adver_interval = self.config.protocol.interval();
-                }
-            },
+            State::Backup(backup) => backup.change_interval(&self.config.protocol),
             State::Initialize { .. } => {}
         }
     }

@@ -474,3 +474,19 @@ fn a_foreign_vrid_is_forgotten_with_its_interface() {
     assert_eq!(foreign.len(), 1);
     assert_eq!(foreign[0].interface, IFINDEX);
 }
+
+#[test]
+fn a_backup_that_followed_nobody_takes_its_own_new_interval() {
+    let mut bench = Bench::new(&[router(100)]);
+    let start = bench.now;
+    bench.hear(&from(1, 50).centiseconds(20));
+    bench.apply(&[RouterConfig {
+        protocol: v3(50),
+        ..router(100)
+    }]);
+    assert_eq!(
+        bench.election.next_timeout(),
+        Some(start + down(100) / 2),
+        "it discarded the lower priority, and its interval with it"
+    );
+}
