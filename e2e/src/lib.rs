@@ -11,6 +11,7 @@ pub mod agent;
 pub mod bench;
 pub mod capture;
 pub mod clock;
+pub mod demo;
 pub mod forge;
 pub mod frame;
 pub mod harness;

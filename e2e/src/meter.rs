@@ -1,12 +1,13 @@
 //! The gap a client sees: ICMP echo to one address every millisecond, with the answers that came and did not.
 //!
-//! One thread sends and receives until the meter is stopped or dropped. A probe counts as answered when its
-//! reply comes within [`ANSWER`]; a meter that is itself delayed sends late, which lengthens no gap.
+//! One thread sends and receives until the meter is stopped or dropped, ahead of everything but the daemons
+//! under test where that is permitted. A probe counts as answered when its reply comes within [`ANSWER`]; a meter
+//! that is itself delayed sends late, which lengthens no gap.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -18,12 +19,18 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::clock::Moment;
 use crate::namespace::Namespace;
+use crate::sys;
 use crate::wait::{self, Seen};
 
+/// SCHED_FIFO priority of the prober; daemons under test have 50.
+const PRIORITY: u8 = 1;
 /// Between two probes.
 pub const PERIOD: Duration = Duration::from_millis(1);
 /// A reply after this long is no reply: the packet waited somewhere for the address to come back.
 pub const ANSWER: Duration = Duration::from_millis(50);
+
+/// A raw socket gets the replies to every meter of its namespace: each has an identifier of its own.
+static NEXT_IDENTIFIER: AtomicU16 = AtomicU16::new(0x766b);
 
 /// A running meter.
 #[derive(Debug)]
@@ -75,7 +82,10 @@ impl Meter {
         let prober = Prober {
             socket,
             target: SocketAddr::new(target, 0).into(),
-            ipv6: target.is_ipv6(),
+            echo: Echo {
+                ipv6: target.is_ipv6(),
+                identifier: NEXT_IDENTIFIER.fetch_add(1, Ordering::Relaxed),
+            },
             probes: Arc::clone(&probes),
         };
         let until = Arc::clone(&stopped);
@@ -98,17 +108,34 @@ impl Meter {
         let begun = Moment::now();
         let what = format!("steady answers from {}", self.target);
         wait::until(&what, within, || {
-            let probes = self.lock();
-            let mut recent = probes.iter().rev().filter(|p| p.sent >= begun);
-            // The newest ones are still on their way.
-            let steady = recent
-                .by_ref()
-                .skip_while(|p| p.answered_after.is_none() && p.sent.elapsed() < ANSWER)
-                .take(20)
-                .filter(|p| p.answered_after.is_some())
-                .count();
-            Ok(Seen::when(steady, |steady| *steady == 20).map(|_| ()))
+            Ok(Seen::when(self.is_steady(begun), |steady| *steady).map(|_| ()))
         })
+    }
+
+    /// Whether the last 20 probes, all sent after `since`, were answered; those still on their way left out.
+    #[must_use]
+    pub fn is_steady(&self, since: Moment) -> bool {
+        const IN_A_ROW: usize = 20;
+        let probes = self.lock();
+        let settled = probes
+            .iter()
+            .rev()
+            .take_while(|p| p.sent >= since)
+            .skip_while(|p| p.answered_after.is_none() && p.sent.elapsed() < ANSWER);
+        let answered = settled
+            .take(IN_A_ROW)
+            .filter(|p| p.answered_after.is_some())
+            .count();
+        answered == IN_A_ROW
+    }
+
+    /// How long ago the last probe was sent that was answered; since the first probe if none was.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        let probes = self.lock();
+        let mut answered = probes.iter().rev().filter(|p| p.answered_after.is_some());
+        let last = answered.next().or(probes.first());
+        last.map_or(Duration::ZERO, |probe| probe.sent.elapsed())
     }
 
     /// What happened from `since` on, probes still on their way left out. An outage that has not ended counts
@@ -179,12 +206,14 @@ fn summarize(probes: &[Probe]) -> Gaps {
 struct Prober {
     socket: Socket,
     target: SockAddr,
-    ipv6: bool,
+    echo: Echo,
     probes: Arc<Mutex<Vec<Probe>>>,
 }
 
 impl Prober {
     fn run(&self, stopped: &AtomicBool) {
+        // Without permission it is as late as its neighbours make it.
+        sys::real_time(PRIORITY).ok();
         let mut due = Moment::now();
         while !stopped.load(Ordering::Relaxed) {
             let now = Moment::now();
@@ -209,7 +238,7 @@ impl Prober {
         // No route, no neighbour, a full queue: the probe is lost, which is what is measured.
         drop(
             self.socket
-                .send_to(&echo_request(self.ipv6, number), &self.target),
+                .send_to(&self.echo.request(number), &self.target),
         );
     }
 
@@ -236,7 +265,7 @@ impl Prober {
         while let Ok(length) = std::io::Read::read(&mut &self.socket, &mut buffer) {
             let now = Moment::now();
             let datagram = buffer.get(..length).unwrap_or_default();
-            if let Some(number) = echo_reply(self.ipv6, datagram) {
+            if let Some(number) = self.echo.reply(datagram) {
                 let mut probes = self.lock();
                 if let Some(probe) = probes.get_mut(number as usize) {
                     probe.answered_after.get_or_insert(now.since(probe.sent));
@@ -261,32 +290,42 @@ fn echo_socket(target: IpAddr) -> Result<Socket> {
     Ok(socket)
 }
 
-/// An echo request with the probe's number in its data, which no reply can confuse by wrapping around.
-fn echo_request(ipv6: bool, number: u32) -> [u8; 12] {
-    let [a, b, c, d] = number.to_be_bytes();
-    let kind = if ipv6 { 128 } else { 8 };
-    let mut message = [kind, 0, 0, 0, 0x76, 0x6b, c, d, a, b, c, d];
-    if !ipv6 {
-        let sum = internet_checksum(&message);
-        message[2..4].copy_from_slice(&sum.to_be_bytes());
-    }
-    // For IPv6 the kernel fills the checksum in.
-    message
+/// The messages of one meter.
+#[derive(Clone, Copy, Debug)]
+struct Echo {
+    ipv6: bool,
+    identifier: u16,
 }
 
-/// The number in an echo reply to one of ours.
-fn echo_reply(ipv6: bool, datagram: &[u8]) -> Option<u32> {
-    let header = if ipv6 {
-        0
-    } else {
-        usize::from(datagram.first()? & 0x0f) * 4
-    };
-    let message = datagram.get(header..)?;
-    let kind = if ipv6 { 129 } else { 0 };
-    if *message.first()? != kind || message.get(4..6)? != [0x76, 0x6b] {
-        return None;
+impl Echo {
+    /// An echo request with the probe's number in its data, which no reply can confuse by wrapping around.
+    fn request(self, number: u32) -> [u8; 12] {
+        let [i, j] = self.identifier.to_be_bytes();
+        let [a, b, c, d] = number.to_be_bytes();
+        let kind = if self.ipv6 { 128 } else { 8 };
+        let mut message = [kind, 0, 0, 0, i, j, c, d, a, b, c, d];
+        if !self.ipv6 {
+            let sum = internet_checksum(&message);
+            message[2..4].copy_from_slice(&sum.to_be_bytes());
+        }
+        // For IPv6 the kernel fills the checksum in.
+        message
     }
-    Some(u32::from_be_bytes(*message.get(8..)?.first_chunk()?))
+
+    /// The number in an echo reply to one of this meter's.
+    fn reply(self, datagram: &[u8]) -> Option<u32> {
+        let header = if self.ipv6 {
+            0
+        } else {
+            usize::from(datagram.first()? & 0x0f) * 4
+        };
+        let message = datagram.get(header..)?;
+        let kind = if self.ipv6 { 129 } else { 0 };
+        if *message.first()? != kind || message.get(4..6)? != self.identifier.to_be_bytes() {
+            return None;
+        }
+        Some(u32::from_be_bytes(*message.get(8..)?.first_chunk()?))
+    }
 }
 
 /// RFC 1071.
@@ -341,15 +380,35 @@ mod tests {
         assert_eq!(summarize(&probes("!l!")).lost, 1);
     }
 
+    const ECHO: Echo = Echo {
+        ipv6: true,
+        identifier: 7,
+    };
+
     #[test]
     fn a_reply_carries_the_number_of_its_request() {
-        let mut reply = echo_request(true, 70_000);
+        let mut reply = ECHO.request(70_000);
         reply[0] = 129;
-        assert_eq!(echo_reply(true, &reply), Some(70_000));
+        assert_eq!(ECHO.reply(&reply), Some(70_000));
+    }
+
+    #[test]
+    fn a_reply_to_another_meter_is_none() {
+        let mut reply = ECHO.request(70_000);
+        reply[0] = 129;
+        let other = Echo {
+            identifier: 8,
+            ..ECHO
+        };
+        assert_eq!(other.reply(&reply), None);
     }
 
     #[test]
     fn an_echo_request_sums_to_nothing() {
-        assert_eq!(internet_checksum(&echo_request(false, 9)), 0);
+        let ipv4 = Echo {
+            ipv6: false,
+            ..ECHO
+        };
+        assert_eq!(internet_checksum(&ipv4.request(9)), 0);
     }
 }

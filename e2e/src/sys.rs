@@ -1,5 +1,5 @@
 //! The calls that no crate wraps safely: running a child inside a namespace, packet sockets, batched sending,
-//! and one interface flag.
+//! one interface flag, and scheduling.
 //!
 //! Owns every `unsafe` block of this crate. Decides nothing.
 #![expect(
@@ -145,6 +145,19 @@ pub(crate) fn set_link(socket: BorrowedFd<'_>, name: &str, up: bool) -> io::Resu
     request.ifr_ifru.ifru_flags = if up { libc::IFF_UP as i16 } else { 0 };
     // SAFETY: SIOCSIFFLAGS reads an ifreq through the pointer, which is to a live one.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) })?;
+    Ok(())
+}
+
+/// Puts the calling thread under SCHED_FIFO with `priority`, 1 to 99.
+///
+/// # Errors
+/// What the kernel answers, `EPERM` without CAP_SYS_NICE.
+pub(crate) fn real_time(priority: u8) -> io::Result<()> {
+    let parameters = libc::sched_param {
+        sched_priority: priority.into(),
+    };
+    // SAFETY: 0 is the calling thread, and the pointer is to a live sched_param that the call only reads.
+    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) })?;
     Ok(())
 }
 
