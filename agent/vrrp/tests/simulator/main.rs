@@ -27,8 +27,8 @@
 //!     last acceptable advertisement of at least its own priority (of any priority in mode Never, and in mode
 //!     Delayed until the delay is over), Skew_Time after priority 0; or when a preemption delay ends;
 //!   - a refused frame, its own frame and the second checksum form of an advertisement change nothing;
-//!   - who slept through more than it can bear (an Active through an Active_Down_Interval, a Backup through an
-//!     interval) listens for an interval and a skew before it acts (X05);
+//!   - who slept through more than it can bear (an Active until it had been silent for an Active_Down_Interval,
+//!     a Backup for an interval past its deadline) listens for an interval and a skew before it acts (X05);
 //!   - who leaves Active says priority 0 if its link is up, and nobody else does;
 //!   - an Active has ordered its addresses; it announces those alone that the network confirmed and that are
 //!     still there; who is not Active has withdrawn everything, in the same wake-up;

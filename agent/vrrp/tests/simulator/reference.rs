@@ -159,11 +159,10 @@ impl Reference {
         match &self.phase {
             Phase::Initialize { .. } => {}
             Phase::Active { due } => {
-                let down = group.down_interval(self.priority(), own);
-                let given_up = now > self.last_advertisement + down;
-                // Its own grid may have had the advertisement due up to an interval earlier.
-                self.late = given_up && now > *due;
-                if given_up && now > due + own {
+                let silence = now - self.last_advertisement;
+                self.late = silence > group.down_interval(self.priority(), own);
+                // After a shorter interval was configured, its silence may be long and its lateness not.
+                if self.late && now > due + own {
                     self.listen(group, now, (own, own));
                 }
             }
