@@ -128,3 +128,6 @@ fn row(router: &Router) -> [String; 10] {
         heard,
     ]
 }
+
+#[cfg(test)]
+mod tests;

@@ -606,3 +606,6 @@ fn signed(interface: Ifindex) -> io::Result<c_int> {
 const fn length_of<T>() -> socklen_t {
     size_of::<T>() as socklen_t
 }
+
+#[cfg(test)]
+mod tests;

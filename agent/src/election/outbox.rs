@@ -231,3 +231,6 @@ fn copy(buffer: &mut [u8], frame: &[u8]) -> usize {
     }
     frame.len().min(buffer.len())
 }
+
+#[cfg(test)]
+mod tests;

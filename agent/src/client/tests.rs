@@ -1,0 +1,32 @@
+use super::*;
+use crate::state::tests::state;
+
+#[test]
+fn a_table_has_a_line_for_each_router_and_each_finding() {
+    let expected = "\
+ROUTER  FAMILY  VRID  INTERFACE  STATE       PRIORITY   ADDRESSES       SINCE                     REASON            LAST ADVERTISEMENT
+web     IPv4    51    eth0       Active      180 (200)  192.0.2.100 +1  2026-11-23T05:59:10.000Z  NoResponse        -
+db      IPv4    51    -          Initialize  200        192.0.2.7       2026-11-23T05:59:10.000Z  InterfaceMissing  192.0.2.1 (254) 73 ms ago
+warning: web.yaml:4:7: spec.nodes: two nodes have the same priority
+";
+    assert_eq!(table(&state()), expected);
+}
+
+#[test]
+fn what_keeps_the_election_from_real_time_is_said() {
+    let mut state = state();
+    state.realtime.reason = Some("SCHED_FIFO: no".to_owned());
+    assert!(table(&state).ends_with("note: not in real time: SCHED_FIFO: no\n"));
+}
+
+#[test]
+fn without_an_agent_there_is_an_error_that_names_the_socket() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let directory = crate::scratch::Directory::new();
+    let socket = directory.path().join("agent.sock");
+    let error = runtime.block_on(fetch(&socket, "/state")).unwrap_err();
+    assert!(error.to_string().contains("agent.sock"), "{error}");
+}
