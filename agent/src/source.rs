@@ -60,7 +60,7 @@ pub struct Survey {
     pub nodes: Vec<(String, Vec<String>)>,
 }
 
-/// What the manifests in `dir` mean for `node`, or without one for every node that a router lists.
+/// What the manifests in `dir` mean for `node`, or without one for every node that takes part in a router.
 ///
 /// # Errors
 /// If the directory cannot be read.
@@ -72,8 +72,8 @@ pub fn survey(dir: &Path, node: Option<&str>) -> io::Result<Survey> {
         findings: store.update(&files, node.unwrap_or_default()).findings,
         nodes: Vec::new(),
     };
-    let listed = store.candidates();
-    let nodes: Vec<String> = node.map_or_else(|| listed.into_iter().collect(), |n| vec![n.into()]);
+    let listed = store.candidates().iter().cloned();
+    let nodes: Vec<String> = node.map_or_else(|| listed.collect(), |n| vec![n.into()]);
     for node in nodes {
         let loaded = Store::default().update(&files, &node);
         survey.findings.extend(loaded.findings);

@@ -1,48 +1,32 @@
 //! The rules between routers: an address, or a VRID on a link, belongs to the first that asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use vipkeeper_crds::{InterfaceChoice, NodeAddress};
+use vipkeeper_crds::{AddressFamily, InterfaceChoice, NodeAddress};
 
 use crate::address;
 use crate::finding::Remarks;
 use crate::router::Router;
+use crate::vrid::Segment;
 
 /// What the routers accepted so far have.
 #[derive(Default)]
-pub(crate) struct Claims {
-    addresses: BTreeMap<IpAddr, String>,
-    routers: Vec<Router>,
+pub(crate) struct Claims<'a> {
+    addresses: BTreeMap<IpAddr, &'a str>,
+    held: Vec<Held<'a>>,
 }
 
-impl Claims {
-    /// Whether `router` may have what it asks for; says why if not.
-    pub(crate) fn claim(&self, router: &Router, remarks: &mut Remarks) -> bool {
-        self.name_is_free(router, remarks);
-        self.addresses_are_free(router, remarks);
-        self.vrid_is_free(router, remarks);
-        !remarks.refused()
-    }
+/// A VRID that is in use.
+struct Held<'a> {
+    router: &'a Router,
+    vrid: u8,
+    segment: &'a Segment,
+}
 
-    /// Gives `router` what it asked for.
-    pub(crate) fn add(&mut self, router: Router) {
-        for entry in &router.addresses {
-            self.addresses.insert(entry.address, router.name.clone());
-        }
-        self.routers.push(router);
-    }
-
-    fn name_is_free(&self, router: &Router, remarks: &mut Remarks) {
-        if self.routers.iter().any(|r| r.name == router.name) {
-            remarks.error(
-                "metadata.name",
-                "another VirtualRouter has this name: rename one",
-            );
-        }
-    }
-
-    fn addresses_are_free(&self, router: &Router, remarks: &mut Remarks) {
+impl<'a> Claims<'a> {
+    /// Says which addresses of `router` belong to another.
+    pub(crate) fn addresses_are_free(&self, router: &Router, remarks: &mut Remarks) {
         for (i, entry) in router.addresses.iter().enumerate() {
             if let Some(other) = self.addresses.get(&entry.address) {
                 let message = format!(
@@ -54,28 +38,59 @@ impl Claims {
         }
     }
 
-    fn vrid_is_free(&self, router: &Router, remarks: &mut Remarks) {
-        let alike = |r: &&Router| r.vrid == router.vrid && r.family == router.family;
+    /// Says which routers have the VRID that `router` asks for.
+    pub(crate) fn vrid_is_free(
+        &self,
+        router: &Router,
+        vrid: u8,
+        segment: &Segment,
+        remarks: &mut Remarks,
+    ) {
+        let alike = |h: &&Held<'_>| h.vrid == vrid && h.router.family == router.family;
         let path = "spec.virtualRouterId";
-        for other in self.routers.iter().filter(alike) {
-            match same_link(router, other) {
+        for held in self.held.iter().filter(alike) {
+            let other = held.router;
+            let same_link = match segment.meets(held.segment) {
+                Some(true) => SameLink::Yes,
+                Some(false) => SameLink::No,
+                None => same_link(router, other),
+            };
+            match same_link {
                 SameLink::Yes => remarks.error(
                     path,
                     format!(
-                        "VRID {} is used by VirtualRouter {} on the same link and family: choose another",
-                        router.vrid, other.name
+                        "VRID {vrid} is used by VirtualRouter {} on the same link and family: choose another",
+                        other.name
                     ),
                 ),
                 SameLink::Perhaps => remarks.warn(
                     path,
                     format!(
-                        "VRID {} is also used by VirtualRouter {}: if both are on one link only one of them runs; choose another, or give both the same form of `interface`",
-                        router.vrid, other.name
+                        "VRID {vrid} is also used by VirtualRouter {}: if both are on one link only one of them runs; choose another, or give both the same form of `interface`",
+                        other.name
                     ),
                 ),
                 SameLink::No => {}
             }
         }
+    }
+
+    /// The VRIDs of `family` that may be in use on `segment`.
+    pub(crate) fn vrids(&self, family: AddressFamily, segment: &Segment) -> BTreeSet<u8> {
+        let near = |h: &&Held<'_>| h.router.family == family && !segment.apart(h.segment);
+        self.held.iter().filter(near).map(|h| h.vrid).collect()
+    }
+
+    /// Gives `router` its addresses and a VRID.
+    pub(crate) fn add(&mut self, router: &'a Router, vrid: u8, segment: &'a Segment) {
+        for entry in &router.addresses {
+            self.addresses.insert(entry.address, &router.name);
+        }
+        self.held.push(Held {
+            router,
+            vrid,
+            segment,
+        });
     }
 }
 

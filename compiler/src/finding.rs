@@ -62,6 +62,7 @@ pub struct Finding {
 }
 
 /// Findings about one router, while they are collected.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Remarks {
     object: ObjectName,
     findings: Vec<Finding>,

@@ -4,33 +4,53 @@
 //! whole, with a finding that names the field and the way out; no other object notices, except that a refused
 //! router claims nothing.
 //!
-//! - `router`: the rules of one object, in the order of its fields.
-//! - `address`: the rules of addresses, subnets and names.
-//! - `conflict`: the rules between routers: addresses and VRIDs are given to the oldest.
-//! - `render`: an accepted router for one node.
+//! Two stages over an [`Index`] of all objects: [`allocate`] shares out what routers must not both have, and [`render`]
+//! writes what one node does for one router. [`Configurations`] renders only what changed; [`compile`] does all at
+//! once for one node, as the standalone agent needs it.
+//!
+//! - `index`: all objects, each worked out as far as it goes alone.
+//! - `router`, `node`: the rules of one object, in the order of its fields.
+//! - `address`, `selector`: the rules of addresses, subnets and names; of labels.
+//! - `allocation`: who gets what, the oldest router first.
+//! - `conflict`, `pool`, `vrid`, `placement`: the rules between routers; between a router and the Nodes; VRIDs;
+//!   the order of nodes and their priorities.
+//! - `render`, `configurations`: an accepted router for one node; all, kept up to date.
 
 mod address;
+mod allocation;
+mod configurations;
 mod conflict;
 mod finding;
+mod index;
+mod node;
+mod placement;
+mod pool;
 mod render;
 mod router;
+mod selector;
 #[cfg(test)]
 mod tests;
+mod vrid;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Node;
 use vipkeeper_crds::{NodeConfigSpec, VirtualRouter};
 
+pub use allocation::{Allocation, Allocations, Candidate, allocate};
+pub use configurations::Configurations;
 pub use finding::{Finding, ObjectName, Severity};
+pub use index::{Foreign, Index, Previous, ReportedInterface, Setting};
+pub use node::Withdrawal;
+pub use placement::Reason;
+pub use render::{ConfigKey, render};
 
 /// Everything a compilation looks at.
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
     /// The routers, oldest first; where objects have a creation time, that counts instead.
     pub routers: Vec<VirtualRouter>,
-    /// The nodes that are known, for their internal addresses.
+    /// The nodes that are known: with their labels candidates of routers that list none, and their internal addresses.
     pub nodes: Vec<Node>,
     /// The keys of each Secret that is known. Never their values.
     pub secrets: BTreeMap<SecretName, BTreeSet<String>>,
@@ -52,36 +72,52 @@ pub struct Compiled {
     pub configs: Vec<NodeConfigSpec>,
     /// About all objects, whichever node they concern: the oldest object first, in the order of its fields.
     pub findings: Vec<Finding>,
+    /// The names of all nodes that take part in an accepted router.
+    pub candidates: BTreeSet<String>,
 }
 
-/// What `node` does with `objects`.
+/// What `node` does with `objects`, which nodes that share nothing but these compile each for itself: the same objects
+/// give all of them the same VRIDs and the same order of candidates.
 #[must_use]
 pub fn compile(objects: &Objects, node: &str) -> Compiled {
-    let mut findings = Vec::new();
-    let nodes = internal_addresses(&objects.nodes, &mut findings);
-    let mut claims = conflict::Claims::default();
-    let mut configs = Vec::new();
-    for object in by_age(&objects.routers) {
-        let mut remarks = finding::Remarks::about(object);
-        let router = router::check(object, &nodes, &objects.secrets, &mut remarks);
-        let accepted = router.filter(|_| !remarks.refused());
-        if let Some(router) = accepted
-            && claims.claim(&router, &mut remarks)
-        {
-            configs.extend(render::render(&router, node));
-            claims.add(router);
-        }
-        findings.extend(remarks.into_findings());
+    let mut index = Index::new(Setting::Standalone);
+    let mut twice = Vec::new();
+    for object in &objects.nodes {
+        index.set_node(object);
     }
-    Compiled { configs, findings }
+    for (name, keys) in &objects.secrets {
+        index.set_secret(name.clone(), Some(keys.clone()));
+    }
+    let mut names = BTreeSet::new();
+    for (seniority, object) in (0..).zip(by_age(&objects.routers)) {
+        if names.insert(object.metadata.name.clone().unwrap_or_default()) {
+            index.set_router(object, seniority);
+        } else {
+            let mut remarks = finding::Remarks::about(object);
+            let message = "another VirtualRouter has this name: rename one";
+            remarks.error("metadata.name", message);
+            twice.extend(remarks.into_findings());
+        }
+    }
+    let mut allocations = allocate(&index);
+    allocations.findings.append(&mut twice);
+    let configs = index.routers().into_iter().filter_map(|router| {
+        let key = ConfigKey {
+            router: router.to_owned(),
+            node: node.to_owned(),
+        };
+        render(&index, &allocations, &key)
+    });
+    Compiled {
+        configs: configs.collect(),
+        candidates: candidates(&allocations),
+        findings: allocations.findings,
+    }
 }
 
-/// The names of all nodes that a router of `objects` lists.
-#[must_use]
-pub fn candidates(objects: &Objects) -> BTreeSet<String> {
-    let listed = |router: &VirtualRouter| router.spec.nodes.priorities.clone();
-    let entries = objects.routers.iter().flat_map(listed);
-    entries.map(|entry| entry.node).collect()
+fn candidates(allocations: &Allocations) -> BTreeSet<String> {
+    let all = allocations.routers.values().flat_map(|a| &a.candidates);
+    all.map(|c| c.node.clone()).collect()
 }
 
 /// The routers, oldest first. The sort is stable: without creation times the given order stays.
@@ -92,35 +128,4 @@ fn by_age(routers: &[VirtualRouter]) -> Vec<&VirtualRouter> {
         age(a).cmp(&age(b))
     });
     sorted
-}
-
-/// The internal addresses of each node; one that cannot be read is a warning.
-fn internal_addresses(
-    nodes: &[Node],
-    findings: &mut Vec<Finding>,
-) -> BTreeMap<String, Vec<IpAddr>> {
-    let mut known: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
-    for node in nodes {
-        let name = node.metadata.name.clone().unwrap_or_default();
-        let listed = node
-            .status
-            .iter()
-            .flat_map(|s| s.addresses.iter().flatten());
-        let internal = listed.enumerate().filter(|(_, a)| a.type_ == "InternalIP");
-        for (i, entry) in internal {
-            match entry.address.parse() {
-                Ok(address) => known.entry(name.clone()).or_default().push(address),
-                Err(_) => findings.push(Finding {
-                    severity: Severity::Warning,
-                    object: ObjectName::new("Node", &name),
-                    path: format!("status.addresses[{i}].address"),
-                    message: format!(
-                        "`{}` is not an IP address and is passed over",
-                        entry.address
-                    ),
-                }),
-            }
-        }
-    }
-    known
 }

@@ -1,4 +1,5 @@
-//! The rules of one VirtualRouter: identity, addresses and interface here, the rest in the modules below.
+//! The rules of one VirtualRouter on its own: identity, addresses and interface here, the rest in the modules below.
+//! What depends on other objects is `allocation`'s.
 //!
 //! All fields are looked at, so that one reading finds every mistake. A field that cannot be read gives `None`,
 //! and the whole is `Some` only if every field is.
@@ -7,7 +8,6 @@ mod candidates;
 mod protocol;
 mod transport;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use vipkeeper_crds::{
@@ -16,24 +16,28 @@ use vipkeeper_crds::{
     VirtualRouter, VirtualRouterSpec,
 };
 
+use crate::address;
 use crate::finding::Remarks;
-use crate::{SecretName, address};
+use crate::index::Setting;
+
+pub(crate) use candidates::{Balance, Candidates, Listed, MAX_CANDIDATES};
 
 /// The bytes that IPv4 and VRRP take of the 1500 of a frame are few enough for 255 addresses; IPv6 has room for
 /// (1500 − 40 − 8) / 16.
 const IPV6_ADDRESSES_IN_1500: usize = 90;
 
 /// A router whose own rules have passed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Router {
     pub(crate) name: String,
     pub(crate) family: AddressFamily,
-    pub(crate) vrid: u8,
+    /// `None` if it is to be allocated.
+    pub(crate) vrid: Option<u8>,
     pub(crate) version: ProtocolVersion,
     pub(crate) interval: Duration,
     pub(crate) addresses: Vec<NodeAddress>,
     pub(crate) interface: InterfaceChoice,
-    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) candidates: Candidates,
     pub(crate) way: Way,
     pub(crate) extra_peers: Vec<NodePeer>,
     pub(crate) source: Option<IpAddr>,
@@ -44,17 +48,8 @@ pub(crate) struct Router {
     pub(crate) address_lifetime: AddressLifetime,
 }
 
-/// A node that takes part.
-#[derive(Clone, Debug)]
-pub(crate) struct Candidate {
-    pub(crate) node: String,
-    pub(crate) priority: u8,
-    /// Its Node's internal address of the router's family, where known.
-    pub(crate) address: Option<IpAddr>,
-}
-
 /// How advertisements travel.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Way {
     Multicast { group: Option<IpAddr> },
     Unicast,
@@ -66,39 +61,33 @@ impl Router {
         let mut addresses = self.addresses.iter();
         addresses.find(|a| !address::link_local(a.address)).copied()
     }
-
-    /// Whom `candidate` speaks to by unicast: the other candidates, then the extra peers, each once.
-    pub(crate) fn peers_of(&self, candidate: &Candidate) -> Vec<NodePeer> {
-        transport::peers_of(candidate, &self.candidates, &self.extra_peers)
-    }
 }
 
 /// Looks at everything `object` says. `None` if something cannot be read; `remarks` says what, and whether
 /// what could be read is refused.
 pub(crate) fn check(
     object: &VirtualRouter,
-    nodes: &BTreeMap<String, Vec<IpAddr>>,
-    secrets: &BTreeMap<SecretName, BTreeSet<String>>,
+    setting: Setting,
     remarks: &mut Remarks,
 ) -> Option<Router> {
     let spec = &object.spec;
     let name = identity(object, remarks);
-    let addresses = addresses(spec, nodes, remarks);
+    let addresses = addresses(spec, remarks);
     let interface = interface(spec, addresses.as_deref(), remarks);
-    let vrid = vrid(spec, remarks);
+    let vrid = vrid(spec, setting, remarks);
     let version = protocol::version(spec, remarks);
     let interval = protocol::interval(spec, version, remarks);
     let preemption = protocol::preemption(spec, remarks);
     protocol::election(spec, remarks);
-    let authentication = protocol::authentication(spec, version, secrets, remarks);
+    let authentication = protocol::authentication(spec, version, remarks);
     protocol::address_lifetime(spec, remarks);
+    let candidates = candidates::candidates(object, version.zip(interval), remarks);
 
     // The rest depends on the family, which the addresses decide.
     let addresses = addresses?;
     let family = AddressFamily::of(&addresses.first()?.address);
     protocol::of_family(spec, version, family, &addresses, remarks);
-    let candidates = candidates::candidates(spec, family, nodes, remarks);
-    let transport = transport::transport(spec, family, &addresses, &candidates, remarks);
+    let transport = transport::transport(spec, family, &addresses, remarks);
     Some(Router {
         name: name?,
         family,
@@ -136,17 +125,23 @@ fn identity(object: &VirtualRouter, remarks: &mut Remarks) -> Option<String> {
     }
 }
 
-fn vrid(spec: &VirtualRouterSpec, remarks: &mut Remarks) -> Option<u8> {
+/// The VRID; inside, `None` if it is to be allocated.
+fn vrid(spec: &VirtualRouterSpec, setting: Setting, remarks: &mut Remarks) -> Option<Option<u8>> {
     let path = "spec.virtualRouterId";
     let Some(vrid) = spec.virtual_router_id else {
-        remarks.error(
-            path,
-            "required, because nodes that share nothing cannot allocate it: choose 1 to 255, unused on the link and equal on all nodes",
-        );
-        return None;
+        return match setting {
+            Setting::Cluster => Some(None),
+            Setting::Standalone => {
+                remarks.error(
+                    path,
+                    "required, because nodes that share nothing cannot allocate it: choose 1 to 255, unused on the link and equal on all nodes",
+                );
+                None
+            }
+        };
     };
     match u8::try_from(vrid) {
-        Ok(vrid) if vrid > 0 => Some(vrid),
+        Ok(vrid) if vrid > 0 => Some(Some(vrid)),
         Ok(_) | Err(_) => {
             remarks.error(path, format!("{vrid} is no VRID: choose 1 to 255"));
             None
@@ -155,11 +150,7 @@ fn vrid(spec: &VirtualRouterSpec, remarks: &mut Remarks) -> Option<u8> {
 }
 
 /// The addresses, if every one is usable and all are of one family.
-fn addresses(
-    spec: &VirtualRouterSpec,
-    nodes: &BTreeMap<String, Vec<IpAddr>>,
-    remarks: &mut Remarks,
-) -> Option<Vec<NodeAddress>> {
+fn addresses(spec: &VirtualRouterSpec, remarks: &mut Remarks) -> Option<Vec<NodeAddress>> {
     let count = spec.addresses.len();
     if count == 0 || count > 255 {
         let message = format!("{count} addresses: a virtual router has 1 to 255");
@@ -181,7 +172,7 @@ fn addresses(
         let first = *family.get_or_insert(own);
         let length_path = format!("spec.addresses[{i}].prefixLength");
         let prefix_length = prefix_length(entry.prefix_length, own, length_path, remarks);
-        if let Some(message) = why_not(address, prefix_length, first, &good, nodes) {
+        if let Some(message) = why_not(address, prefix_length, first, &good) {
             remarks.error(path, message);
             continue;
         }
@@ -218,7 +209,6 @@ fn why_not(
     prefix_length: Option<u8>,
     family: AddressFamily,
     before: &[NodeAddress],
-    nodes: &BTreeMap<String, Vec<IpAddr>>,
 ) -> Option<String> {
     let own = AddressFamily::of(&address);
     if own != family {
@@ -228,11 +218,6 @@ fn why_not(
     }
     if before.iter().any(|a| a.address == address) {
         return Some(format!("{address} is listed twice: remove one"));
-    }
-    if let Some((node, _)) = nodes.iter().find(|(_, a)| a.contains(&address)) {
-        return Some(format!(
-            "{address} is the InternalIP of node {node}: choose an address that belongs to no node"
-        ));
     }
     address::unusable(address)
         .or_else(|| prefix_length.and_then(|length| address::no_host(address, length)))

@@ -7,6 +7,7 @@
 mod duration;
 mod node_config;
 mod router;
+mod selector;
 
 pub use duration::{AddressLifetime, Duration, InvalidDuration};
 pub use node_config::{
@@ -19,6 +20,7 @@ pub use router::{
     Password, Peer, Preemption, PreemptionMode, Priority, RouterAddress, SecretRef, Transport,
     TransportMode, VirtualRouter, VirtualRouterSpec,
 };
+pub use selector::{LabelOperator, LabelRequirement, LabelSelector, PreferredNodes};
 
 /// The API group of every object of ours.
 pub const GROUP: &str = "vipkeeper.io";

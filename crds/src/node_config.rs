@@ -145,7 +145,7 @@ pub enum Transport {
     },
     /// To each peer.
     Unicast {
-        /// At least one.
+        /// Empty while nobody else takes part.
         peers: Vec<NodePeer>,
     },
 }

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::duration::{AddressLifetime, Duration};
+use crate::selector::{LabelSelector, PreferredNodes};
 
 /// Virtual addresses of one address family that one node holds at a time. The nodes elect the holder among
 /// themselves by VRRP (RFC 9568); the API server is not asked.
@@ -45,7 +46,7 @@ pub struct VirtualRouterSpec {
     /// Default: `250ms` with version 3, `1s` with version 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advertisement_interval: Option<Duration>,
-    /// Which nodes take part, and how much each is preferred.
+    /// Which nodes take part, and how much each is preferred. Default: the first five of every Linux node.
     #[serde(default)]
     pub nodes: Nodes,
     /// Whether a node takes the addresses from a holder of lower priority. Default: `mode: Always`.
@@ -117,18 +118,36 @@ pub enum InterfaceType {
     DefaultRoute,
 }
 
-/// The candidates.
+/// The candidates: `priorities` alone, or the other fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Nodes {
-    /// The priority of each candidate, at most 32. A node that is not listed takes no part. Required where
-    /// nobody allocates priorities, that is in manifests.
+    /// Which nodes may take part if `priorities` is left out: those that at least one of these selectors matches, at
+    /// most 16. Nodes of other systems than Linux (label `kubernetes.io/os`) never do. Default: every Linux node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub selectors: Vec<LabelSelector>,
+    /// How many nodes take part if `priorities` is left out, 1 to 32; further ones that match stand by without a part.
+    /// A node that shall not be used (label, taint or deletion say so, or in a cluster it was not ready for five
+    /// minutes) does not count, but stays below all others. Default: 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 32))]
+    pub max_candidates: Option<i64>,
+    /// The priority of each candidate, at most 32. A node that is not listed takes no part. Default: placed by the
+    /// compiler from 254 down, so far apart that two Backups do not take over together; each VirtualRouter has its
+    /// own order of nodes. In manifests that order follows from the names of the router and of the Nodes described
+    /// there; in a cluster it spreads the holders over the nodes and stays when nodes come and go.
     #[serde(default)]
     #[schemars(
         length(max = 32),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["node"])
     )]
     pub priorities: Vec<Priority>,
+    /// Which nodes come first if `priorities` is left out, at most 16 entries. In a cluster neither a changed
+    /// preference nor a preferred node that joins moves addresses from their holder. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub preferred: Vec<PreferredNodes>,
 }
 
 /// The priority of a node.
@@ -326,6 +345,21 @@ mod tests {
         assert_eq!(spec.transport.mode, TransportMode::Multicast);
         assert_eq!(spec.address_lifetime.to_string(), "30s");
         assert_eq!(spec.checksum, Checksum::Auto);
+        assert_eq!(spec.nodes, Nodes::default());
+        let json = serde_json::to_value(&spec.nodes).unwrap();
+        assert_eq!(json, serde_json::json!({"priorities": []}));
+    }
+
+    #[test]
+    fn an_operator_that_does_not_exist_is_refused() {
+        let read = |operator: &str| {
+            serde_json::from_value::<Nodes>(serde_json::json!({
+                "selectors": [{"matchExpressions": [{"key": "zone", "operator": operator}]}],
+            }))
+        };
+        assert!(read("Exists").is_ok());
+        let error = read("Gt").unwrap_err().to_string();
+        assert!(error.contains("`In`, `NotIn`, `Exists`"), "{error}");
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct Store {
     objects: BTreeMap<ObjectId, Known>,
     /// What each router runs.
     running: BTreeMap<ObjectId, Running>,
+    /// The nodes that take part in a router that runs.
+    candidates: BTreeSet<String>,
     /// The Nodes and keys of the last round, those that were kept included.
     nodes: BTreeMap<String, Node>,
     keys: Keys,
@@ -75,12 +77,10 @@ impl Store {
         }
     }
 
-    /// The names of all nodes that a running router lists.
+    /// The names of all nodes that take part in a running router.
     #[must_use]
-    pub fn candidates(&self) -> BTreeSet<String> {
-        let routers = self.running.values().map(|r| &r.router);
-        let nodes = routers.flat_map(|r| &r.spec.nodes.priorities);
-        nodes.map(|entry| entry.node.clone()).collect()
+    pub const fn candidates(&self) -> &BTreeSet<String> {
+        &self.candidates
     }
 
     /// Nodes and keys, with what is gone and still needed. Remembers them.
@@ -230,6 +230,7 @@ impl Store {
                     .into_iter()
                     .filter(|(id, _)| !refused.contains(id.name.as_str()))
                     .collect();
+                self.candidates.clone_from(&compiled.candidates);
                 return compiled;
             }
             for id in &again {

@@ -106,6 +106,42 @@ fn several_documents_of_several_files_are_read() {
 }
 
 #[test]
+fn without_priorities_the_described_nodes_take_part() {
+    let text = router("r", 51, "192.0.2.100");
+    let (spec, _) = text.split_once("  nodes:").unwrap();
+    let selected = format!("{spec}  nodes:\n    selectors:\n    - matchLabels: {{role: edge}}\n");
+    let labelled = |node: &str| node.replace("metadata: {", "metadata: {labels: {role: edge}, ");
+    let (a, b) = (labelled(NODE_A), labelled(NODE_B));
+    let mut store = Store::default();
+    let loaded = update(&mut store, &[("r", &selected), ("a", &a), ("b", &b)]);
+    assert_eq!(said(&loaded), [""; 0]);
+    assert_eq!(names(&loaded), ["r"]);
+    assert_eq!(store.candidates(), &["a", "b"].map(str::to_owned).into());
+    let first = loaded.configs[0].priority;
+    assert!([254, 248].contains(&first), "{first}");
+
+    let drained = a.replace(
+        "metadata: {",
+        "metadata: {annotations: {vipkeeper.io/drain: ''}, ",
+    );
+    let loaded = update(&mut store, &[("r", &selected), ("a", &drained), ("b", &b)]);
+    assert_eq!(loaded.configs[0].priority, 248);
+
+    let loaded = update(&mut store, &[("r", &selected), ("b", &b)]);
+    assert_eq!(loaded.configs, []);
+    assert_eq!(store.candidates(), &["b".to_owned()].into());
+
+    let loaded = update(&mut store, &[("r", spec)]);
+    assert_said(&loaded, "r:", "list each node with its priority");
+    let typo = selected.replace("matchLabels", "matchLabel");
+    assert_said(
+        &once(&[("r", &typo)]),
+        "r:12:7: error: spec.nodes.selectors[0].matchLabel: ",
+        "known here are matchExpressions, matchLabels",
+    );
+}
+
+#[test]
 fn every_kind_of_mistake_is_said_with_its_place() {
     let good = router("r", 51, "192.0.2.100");
     let patched = |from: &str, to: &str| good.replace(from, to);

@@ -1,7 +1,5 @@
 //! The rules of version, interval, authentication, checksum and timers.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use vipkeeper_crds::{
     AddressFamily, AddressLifetime, AuthenticationType, Checksum, Duration, KEY_NAMESPACE,
     NodeAddress, NodeAuthentication, NodePreemption, PreemptionMode, ProtocolVersion, SecretKey,
@@ -9,8 +7,8 @@ use vipkeeper_crds::{
 };
 
 use super::{crowded, required};
+use crate::address;
 use crate::finding::Remarks;
-use crate::{SecretName, address};
 
 pub(super) fn version(spec: &VirtualRouterSpec, remarks: &mut Remarks) -> Option<ProtocolVersion> {
     match spec.version {
@@ -108,7 +106,6 @@ pub(super) fn address_lifetime(spec: &VirtualRouterSpec, remarks: &mut Remarks) 
 pub(super) fn authentication(
     spec: &VirtualRouterSpec,
     version: Option<ProtocolVersion>,
-    secrets: &BTreeMap<SecretName, BTreeSet<String>>,
     remarks: &mut Remarks,
 ) -> Option<NodeAuthentication> {
     let given = &spec.authentication;
@@ -138,45 +135,9 @@ pub(super) fn authentication(
                 name: reference.name.clone(),
                 key: reference.key.clone(),
             };
-            exists(&secret, secrets, remarks).then_some(NodeAuthentication::Password { secret })
+            Some(NodeAuthentication::Password { secret })
         }
     }
-}
-
-fn exists(
-    secret: &SecretKey,
-    secrets: &BTreeMap<SecretName, BTreeSet<String>>,
-    remarks: &mut Remarks,
-) -> bool {
-    let SecretKey {
-        namespace,
-        name,
-        key,
-    } = secret;
-    let path = "spec.authentication.password.secretRef";
-    let full = SecretName {
-        namespace: namespace.clone(),
-        name: name.clone(),
-    };
-    let Some(keys) = secrets.get(&full) else {
-        remarks.error(
-            format!("{path}.name"),
-            format!("there is no Secret {name} in namespace {namespace}: create it there, or say its `namespace`"),
-        );
-        return false;
-    };
-    if !keys.contains(key) {
-        let known: Vec<&str> = keys.iter().map(String::as_str).collect();
-        remarks.error(
-            format!("{path}.key"),
-            format!(
-                "Secret {namespace}/{name} has no key `{key}`: it has [{}]",
-                known.join(", ")
-            ),
-        );
-        return false;
-    }
-    true
 }
 
 /// What depends on the family.

@@ -1,4 +1,4 @@
-//! The rules of how advertisements travel, and the peers of each candidate.
+//! The rules of how advertisements travel.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use vipkeeper_crds::{
     AddressFamily, NodeAddress, NodePeer, Peer, TransportMode, VirtualRouterSpec,
 };
 
-use super::{Candidate, Way};
+use super::Way;
 use crate::address;
 use crate::finding::Remarks;
 
@@ -24,7 +24,6 @@ pub(super) fn transport(
     spec: &VirtualRouterSpec,
     family: AddressFamily,
     addresses: &[NodeAddress],
-    candidates: &[Candidate],
     remarks: &mut Remarks,
 ) -> Transport {
     let mode = spec.transport.mode;
@@ -33,37 +32,13 @@ pub(super) fn transport(
     let group = group(spec, family, remarks);
     let way = match mode {
         TransportMode::Multicast => Way::Multicast { group },
-        TransportMode::Unicast => {
-            everybody_is_known(family, candidates, &extra_peers, source, remarks);
-            Way::Unicast
-        }
+        TransportMode::Unicast => Way::Unicast,
     };
     Transport {
         way,
         extra_peers,
         source,
     }
-}
-
-/// Whom `candidate` speaks to: the other candidates, then the extra peers, each once and never itself.
-pub(super) fn peers_of(
-    candidate: &Candidate,
-    candidates: &[Candidate],
-    extra_peers: &[NodePeer],
-) -> Vec<NodePeer> {
-    let others = candidates.iter().filter(|c| c.node != candidate.node);
-    let named = |address: &IpAddr| extra_peers.iter().any(|p| p.address == *address);
-    let mut peers: Vec<NodePeer> = others
-        .filter_map(|c| c.address)
-        .filter(|a| !named(a))
-        .map(|address| NodePeer {
-            address,
-            min_ttl: 0,
-        })
-        .collect();
-    peers.extend(extra_peers);
-    peers.retain(|p| Some(p.address) != candidate.address);
-    peers
 }
 
 fn extra_peers(
@@ -113,7 +88,11 @@ fn source(
             format!("{source} is not link-local, as IPv6 multicast demands (RFC 9568 §5.1.2.1): remove it, or choose the interface's fe80:: address"),
         );
     }
-    if spec.nodes.priorities.len() > 1 {
+    let several = match spec.nodes.priorities.len() {
+        0 => spec.nodes.max_candidates != Some(1),
+        listed => listed > 1,
+    };
+    if several {
         remarks.warn(
             path,
             "one address cannot be the source on several nodes: those that do not have it take no part; remove it if the manifests are the same everywhere",
@@ -181,51 +160,5 @@ fn host(
             remarks.error(path, message);
             None
         }
-    }
-}
-
-/// Unicast reaches those alone whose addresses are known. The answer is the same for every node.
-fn everybody_is_known(
-    family: AddressFamily,
-    candidates: &[Candidate],
-    extra_peers: &[NodePeer],
-    source: Option<IpAddr>,
-    remarks: &mut Remarks,
-) {
-    for (i, candidate) in candidates.iter().enumerate() {
-        if candidate.address.is_some() {
-            continue;
-        }
-        let path = format!("spec.nodes.priorities[{i}].node");
-        let node = &candidate.node;
-        let unknown =
-            format!("unicast needs the {family} InternalIP of {node}, which no Node says");
-        if extra_peers.is_empty() {
-            remarks.error(
-                path,
-                format!("{unknown}: add the core v1 Node {node} with `status.addresses`, or list it in spec.transport.extraPeers"),
-            );
-        } else if family == AddressFamily::V6 && source.is_none() {
-            remarks.error(
-                path,
-                format!("{unknown}, and without it {node} would speak from its link-local address: add the core v1 Node {node} with `status.addresses`, or say spec.transport.source"),
-            );
-        } else {
-            remarks.warn(
-                path,
-                format!(
-                    "{unknown}: it takes part only if spec.transport.extraPeers lists its address"
-                ),
-            );
-        }
-    }
-    let lonely = |c: &&Candidate| peers_of(c, candidates, extra_peers).is_empty();
-    if let Some(candidate) = candidates.iter().find(lonely)
-        && (!extra_peers.is_empty() || candidates.iter().all(|c| c.address.is_some()))
-    {
-        remarks.error(
-            "spec.transport.mode",
-            format!("{} has nobody to speak to: list another node, add spec.transport.extraPeers, or say `mode: Multicast`", candidate.node),
-        );
     }
 }

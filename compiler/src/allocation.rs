@@ -1,0 +1,251 @@
+//! What is shared out between routers: addresses, VRIDs, and the nodes with their priorities.
+//!
+//! Routers are looked at from the oldest to the youngest; one that is refused gets nothing and is in nobody's way.
+//! Everything is looked up in the [`Index`], nothing is remembered: what must stay is given there as `Previous`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use vipkeeper_crds::NodeAuthentication;
+
+use crate::SecretName;
+use crate::conflict::Claims;
+use crate::finding::{Finding, Remarks};
+use crate::index::{Entry, Index, Previous, Setting};
+use crate::node::Withdrawal;
+use crate::placement::{self, Load, Pool, Reason, Request};
+use crate::pool;
+use crate::router::{Candidates, Router};
+use crate::vrid::{self, Segments};
+
+/// Who gets what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allocations {
+    /// What each accepted router gets, by name.
+    pub routers: BTreeMap<String, Allocation>,
+    /// About all objects: Nodes by name, then routers, the oldest first, each in the order of its fields.
+    pub findings: Vec<Finding>,
+}
+
+/// What a router gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allocation {
+    /// 1..=255.
+    pub virtual_router_id: u8,
+    /// The nodes that take part: listed ones as listed, others from the highest priority down. Empty only in a
+    /// cluster, while no Node matches.
+    pub candidates: Vec<Candidate>,
+}
+
+/// A node that takes part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its name.
+    pub node: String,
+    /// 1..=254.
+    pub priority: u8,
+    /// Its Node's internal address of the router's family, where known.
+    pub address: Option<IpAddr>,
+    /// Why it has this priority.
+    pub reason: Reason,
+}
+
+impl Allocation {
+    /// What to give back as [`Previous`] so that it stays; `holder` is who has the addresses, where that is known.
+    #[must_use]
+    pub fn remember(&self, holder: Option<String>) -> Previous {
+        let mut candidates: Vec<&Candidate> = self.candidates.iter().collect();
+        candidates.sort_by_key(|c| std::cmp::Reverse(c.priority));
+        Previous {
+            virtual_router_id: Some(self.virtual_router_id),
+            nodes: candidates.into_iter().map(|c| c.node.clone()).collect(),
+            holder,
+        }
+    }
+}
+
+/// Shares out what `index` holds.
+#[must_use]
+pub fn allocate(index: &Index) -> Allocations {
+    let segments = Segments::of(index);
+    let withdrawn = index.withdrawn();
+    let mut claims = Claims::default();
+    let mut accepted = Vec::new();
+    let mut findings: Vec<Finding> = index.node_findings().cloned().collect();
+    for (_, entry) in index.by_age() {
+        let mut remarks = entry.remarks.clone();
+        if let Some(router) = &entry.router {
+            let pool = outside_rules(index, entry, router, &withdrawn, &mut remarks);
+            let vrid = ask(index, router, &segments, &claims, &mut remarks);
+            if let (Some(pool), Some(vrid)) = (pool, vrid) {
+                claims.add(router, vrid, segments.get(&router.name));
+                accepted.push(Accepted { router, vrid, pool });
+            }
+        }
+        findings.extend(remarks.into_findings());
+    }
+    Allocations {
+        routers: place(index, accepted),
+        findings,
+    }
+}
+
+/// A router that gets what it asked for.
+struct Accepted<'a> {
+    router: &'a Router,
+    vrid: u8,
+    pool: Pool,
+}
+
+/// The rules between a router and objects that are no routers; its nodes, if none is broken.
+fn outside_rules(
+    index: &Index,
+    entry: &Entry,
+    router: &Router,
+    withdrawn: &BTreeMap<&str, Withdrawal>,
+    remarks: &mut Remarks,
+) -> Option<Pool> {
+    for (i, entry) in router.addresses.iter().enumerate() {
+        if let Some(node) = index.owner(entry.address) {
+            let message = format!(
+                "{} is the InternalIP of node {node}: choose an address that belongs to no node",
+                entry.address
+            );
+            remarks.error(format!("spec.addresses[{i}].address"), message);
+        }
+    }
+    secret_exists(index, router, remarks);
+    let pool = pool::pool(index, entry, router, withdrawn, remarks);
+    (!remarks.refused()).then_some(pool)
+}
+
+fn secret_exists(index: &Index, router: &Router, remarks: &mut Remarks) {
+    let wanted = match &router.authentication {
+        NodeAuthentication::None => return,
+        NodeAuthentication::Password { secret } => secret,
+    };
+    let (namespace, name, key) = (&wanted.namespace, &wanted.name, &wanted.key);
+    let path = "spec.authentication.password.secretRef";
+    let full = SecretName {
+        namespace: namespace.clone(),
+        name: name.clone(),
+    };
+    match index.secret(&full) {
+        None => remarks.error(
+            format!("{path}.name"),
+            format!("there is no Secret {name} in namespace {namespace}: create it there, or say its `namespace`"),
+        ),
+        Some(keys) if !keys.contains(key) => {
+            let known: Vec<&str> = keys.iter().map(String::as_str).collect();
+            remarks.error(
+                format!("{path}.key"),
+                format!(
+                    "Secret {namespace}/{name} has no key `{key}`: it has [{}]",
+                    known.join(", ")
+                ),
+            );
+        }
+        Some(_) => {}
+    }
+}
+
+/// The VRID that `router` gets, if that and its addresses are free.
+fn ask(
+    index: &Index,
+    router: &Router,
+    segments: &Segments<'_>,
+    claims: &Claims<'_>,
+    remarks: &mut Remarks,
+) -> Option<u8> {
+    if remarks.refused() {
+        return None;
+    }
+    let segment = segments.get(&router.name);
+    claims.addresses_are_free(router, remarks);
+    let vrid = match router.vrid {
+        Some(vrid) => {
+            claims.vrid_is_free(router, vrid, segment, remarks);
+            vrid
+        }
+        None => vrid::allocated(index, router, segments, claims, remarks)?,
+    };
+    vrid::heard_elsewhere(index, router, vrid, segment, remarks);
+    (!remarks.refused()).then_some(vrid)
+}
+
+/// Those that have an order first, so that those that are new see what is there.
+fn place(index: &Index, accepted: Vec<Accepted<'_>>) -> BTreeMap<String, Allocation> {
+    let mut load = Load::default();
+    let mut placed = BTreeMap::new();
+    let (settled, new): (Vec<_>, Vec<_>) = accepted.into_iter().partition(|a| a.settled(index));
+    for accepted in settled.into_iter().chain(new) {
+        let candidates = accepted.candidates(index, &load);
+        load.add(in_use(&candidates));
+        let allocation = Allocation {
+            virtual_router_id: accepted.vrid,
+            candidates,
+        };
+        placed.insert(accepted.router.name.clone(), allocation);
+    }
+    placed
+}
+
+/// The nodes that may be used, the highest priority first.
+fn in_use(candidates: &[Candidate]) -> impl Iterator<Item = &str> {
+    let withdrawn = |c: &&Candidate| matches!(c.reason, Reason::Withdrawn(_));
+    let mut used: Vec<&Candidate> = candidates.iter().filter(|c| !withdrawn(c)).collect();
+    used.sort_by_key(|c| std::cmp::Reverse(c.priority));
+    used.into_iter().map(|c| c.node.as_str())
+}
+
+impl Accepted<'_> {
+    /// Whether the order does not depend on what other routers hold.
+    fn settled(&self, index: &Index) -> bool {
+        match self.router.candidates {
+            Candidates::Listed(_) => true,
+            Candidates::Balanced(_) => self.previous(index).is_some(),
+        }
+    }
+
+    /// What there was before, if something of it is left.
+    fn previous<'i>(&self, index: &'i Index) -> Option<&'i Previous> {
+        let previous = index.previous(&self.router.name)?;
+        let left = |n: &String| self.pool.contains_key(n);
+        previous.nodes.iter().any(left).then_some(previous)
+    }
+
+    fn candidates(&self, index: &Index, load: &Load) -> Vec<Candidate> {
+        let candidate = |(node, priority, reason): (String, u8, Reason)| Candidate {
+            address: self.pool.get(&node).and_then(|e| e.address),
+            node,
+            priority,
+            reason,
+        };
+        let balance = match &self.router.candidates {
+            Candidates::Listed(list) => {
+                let listed = placement::listed(list, &self.pool);
+                return listed.into_iter().map(candidate).collect();
+            }
+            Candidates::Balanced(balance) => balance,
+        };
+        let order = placement::order(
+            &self.pool,
+            &Request {
+                router: &self.router.name,
+                most: balance.most,
+                pinned: balance.pinned.as_deref(),
+                previous: self.previous(index),
+                load: match index.setting {
+                    Setting::Standalone => None,
+                    Setting::Cluster => Some(load),
+                },
+            },
+        );
+        let (version, interval) = (self.router.version, self.router.interval);
+        let priorities = placement::priorities(version, interval, order.len());
+        let ordered = order.into_iter().zip(priorities);
+        ordered
+            .map(|((node, reason), priority)| candidate((node, priority, reason)))
+            .collect()
+    }
+}
