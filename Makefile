@@ -24,10 +24,10 @@ check: ## format, lints, purity, dependency direction, file length, docs, licenc
 	@scripts/needs check cc jq shellcheck
 	@scripts/check
 
-bench: ## failover beside keepalived, as tables; needs root and a quiet machine
+bench: ## failover beside keepalived, as tables; needs root and a quiet machine; ARGS=--help lists options
 	@scripts/needs bench root cc ip keepalived
 	@cargo build --release --locked -p vipkeeper-agent -p vipkeeper-e2e
-	@VIPKEEPER_AGENT="$$(scripts/agent-path)" cargo run --quiet --release --locked -p vipkeeper-e2e --bin bench
+	@VIPKEEPER_AGENT="$$(scripts/agent-path)" cargo run --quiet --release --locked -p vipkeeper-e2e --bin bench -- $(ARGS)
 
 build: ## the agent, optimised
 	@scripts/needs build cc

@@ -242,7 +242,7 @@ fn command(options: &Options) -> String {
     if arguments.is_empty() {
         return "make bench".to_owned();
     }
-    format!("cargo run --release -p vipkeeper-e2e --bin bench --{arguments}")
+    format!("make bench ARGS=\"{}\"", arguments.trim_start())
 }
 
 #[cfg(test)]
@@ -278,7 +278,7 @@ mod tests {
         };
         assert_eq!(
             command(&options),
-            "cargo run --release -p vipkeeper-e2e --bin bench -- --deaths 3 --write docs/benchmarks.md"
+            "make bench ARGS=\"--deaths 3 --write docs/benchmarks.md\""
         );
     }
 
