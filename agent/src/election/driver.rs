@@ -63,6 +63,8 @@ struct Driver {
     ports: Arc<Ports>,
     election: Election,
     links: Arc<[Arc<Link>]>,
+    /// Links that the last delivery took away: what the routers there say as they leave still goes out by them.
+    departing: Vec<Arc<Link>>,
     outbox: Outbox,
     epoll: Epoll,
     events: Box<[EpollEvent]>,
@@ -90,6 +92,7 @@ impl Driver {
             ports,
             election: Election::new(),
             links: Arc::new([]),
+            departing: Vec::new(),
             epoll,
             events: vec![EpollEvent::empty(); EVENTS].into_boxed_slice(),
             timer,
@@ -115,7 +118,7 @@ impl Driver {
         while let Some(output) = self.election.poll_output() {
             self.outbox.put(output);
         }
-        self.outbox.flush(&self.links, now);
+        self.flush(now);
         self.finish_turn(now)?;
         if exhausted {
             std::thread::sleep(BREATH);
@@ -161,11 +164,24 @@ impl Driver {
         Ok(())
     }
 
+    fn flush(&mut self, now: Time) {
+        if self.departing.is_empty() {
+            self.outbox.flush(&self.links, now);
+        } else {
+            let mut all = self.links.to_vec();
+            all.append(&mut self.departing);
+            self.outbox.flush(&all, now);
+        }
+    }
+
     fn take_links(&mut self, links: Arc<[Arc<Link>]>) -> anyhow::Result<()> {
         for old in self.links.iter() {
             // Nothing to do about a descriptor that epoll does not know.
             self.epoll.delete(old.receive()).ok();
         }
+        self.departing.extend(self.links.iter().cloned());
+        self.departing
+            .retain(|old| links.iter().all(|link| link.key != old.key));
         for (tag, link) in (0..).zip(links.iter()) {
             let readable = EpollEvent::new(EpollFlags::EPOLLIN, tag);
             self.epoll
