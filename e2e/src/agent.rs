@@ -159,7 +159,7 @@ impl Agent {
     /// Waits until the router `name` is as `wanted`.
     ///
     /// # Errors
-    /// When it is not `within`, or the agent ends; with its state and the end of its log.
+    /// When it is not `within`, or the agent ends; with its state.
     pub fn await_router(
         &mut self,
         name: &str,
@@ -168,7 +168,7 @@ impl Agent {
         wanted: impl Fn(&RouterState) -> bool,
     ) -> Result<RouterState> {
         let what = format!("router {name} at node {}: {what}", self.node.name());
-        let seen = wait::until(&what, within, || {
+        wait::until(&what, within, || {
             if let Some(status) = self.process.exit_status()? {
                 bail!("the agent ended: {status}");
             }
@@ -176,8 +176,7 @@ impl Agent {
                 Ok(router) => Seen::when(router, |router| wanted(router)),
                 Err(error) => Seen::NotYet(format!("{error:#}")),
             })
-        });
-        seen.with_context(|| self.process.log_tail())
+        })
     }
 
     /// Waits until the router `name` is in `state`.
@@ -235,6 +234,8 @@ pub struct State {
     pub node: String,
     /// Its router instances.
     pub routers: Vec<RouterState>,
+    /// What is counted for the node as a whole, by name in camel case.
+    pub counters: BTreeMap<String, u64>,
     /// Everything else.
     #[serde(flatten)]
     pub more: BTreeMap<String, serde_json::Value>,
@@ -270,15 +271,29 @@ pub struct RouterState {
     pub counters: BTreeMap<String, u64>,
 }
 
-impl RouterState {
-    /// A counter.
+impl State {
+    /// A counter of the node.
     ///
     /// # Errors
     /// When there is none of this name.
     pub fn count(&self, counter: &str) -> Result<u64> {
-        let value = self.counters.get(counter).copied();
-        value.with_context(|| format!("no counter {counter} in {:?}", self.counters))
+        count(&self.counters, counter)
     }
+}
+
+impl RouterState {
+    /// A counter of the router.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn count(&self, counter: &str) -> Result<u64> {
+        count(&self.counters, counter)
+    }
+}
+
+fn count(counters: &BTreeMap<String, u64>, counter: &str) -> Result<u64> {
+    let value = counters.get(counter).copied();
+    value.with_context(|| format!("no counter {counter} in {counters:?}"))
 }
 
 /// The last acceptable advertisement.

@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
@@ -25,6 +25,15 @@ const REQUIRE: &str = "VIPKEEPER_REQUIRE";
 const SKIPPED: u8 = 77;
 /// A test that takes this long hangs.
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// What a failing test says besides its error.
+static NOTES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Keeps `note` for the case that the test fails: the log of a daemon that has ended, for one.
+pub fn note(note: String) {
+    let mut notes = NOTES.lock().unwrap_or_else(PoisonError::into_inner);
+    notes.push(note);
+}
 
 /// One test.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +107,8 @@ fn run_here(tests: &[Test], name: &str) -> ExitCode {
             }
             None => {
                 say(&format!("{error:?}"));
+                let notes = NOTES.lock().unwrap_or_else(PoisonError::into_inner);
+                notes.iter().for_each(|note| say(note));
                 ExitCode::FAILURE
             }
         },

@@ -1,7 +1,6 @@
 //! A daemon under test: started inside a namespace, its output in files, ended with everything it started.
 
 use std::fs::{self, File};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -12,10 +11,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
+use crate::harness;
 use crate::namespace::{Namespace, processes};
 use crate::wait::{self, Seen};
 
-/// A running daemon. Dropping it kills it.
+/// A running daemon. Dropping it kills it and leaves the end of its log as a note to a failing test.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -123,7 +123,7 @@ impl Process {
     /// Sends SIGTERM and waits for the end.
     ///
     /// # Errors
-    /// When it has not ended `within`; with the end of its log.
+    /// When it has not ended `within`.
     pub fn stop(&mut self, within: Duration) -> Result<ExitStatus> {
         self.signal(Signal::SIGTERM)?;
         self.ended(within)
@@ -132,16 +132,15 @@ impl Process {
     /// Waits for the end.
     ///
     /// # Errors
-    /// When it has not ended `within`; with the end of its log.
+    /// When it has not ended `within`.
     pub fn ended(&mut self, within: Duration) -> Result<ExitStatus> {
         let what = format!("end of {}", self.name);
-        let status = wait::until(&what, within, || {
+        wait::until(&what, within, || {
             Ok(match self.child.try_wait()? {
                 Some(status) => Seen::Yes(status),
                 None => Seen::NotYet("it runs".to_owned()),
             })
-        });
-        status.with_context(|| self.log_tail())
+        })
     }
 
     /// How it ended, if it ended.
@@ -164,7 +163,7 @@ impl Process {
     /// The last lines it wrote, under its name: for error messages.
     #[must_use]
     pub fn log_tail(&self) -> String {
-        const LINES: usize = 20;
+        const LINES: usize = 30;
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines.get(lines.len().saturating_sub(LINES)..);
@@ -182,6 +181,7 @@ impl Drop for Process {
             // Nobody is left to tell; the namespace's removal kills what survives.
             drop(self.kill());
         }
+        harness::note(self.log_tail());
     }
 }
 
@@ -191,12 +191,6 @@ pub fn kill_at_once(pids: &[Pid]) {
         // A process that is gone by now is what was wanted.
         kill(*pid, Signal::SIGKILL).ok();
     }
-}
-
-/// The signal that ended a process, if one did.
-#[must_use]
-pub fn ended_by(status: ExitStatus) -> Option<i32> {
-    status.signal()
 }
 
 /// All descendants of `root`, deepest first.

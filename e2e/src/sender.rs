@@ -14,6 +14,8 @@ use crate::sys;
 
 /// How often a flood catches up with its rate: 50 frames of 50,000 a second.
 const TICK: Duration = Duration::from_millis(1);
+/// Above an agent's threads: what comes from another machine comes by interrupt, which waits for no thread.
+const PRIORITY: i32 = 60;
 
 /// A socket that sends raw frames out of a node's interface.
 #[derive(Debug)]
@@ -46,18 +48,30 @@ impl Sender {
     }
 
     /// Sends `frames` in turn, `rate` a second, for as long as `during`, and returns how many it sent. A sender
-    /// that was held up catches up.
+    /// that was held up catches up, but stops in time.
+    ///
+    /// The thread is a real-time one meanwhile, where that is allowed: a flood comes from another machine, which
+    /// the load of this one does not slow down.
     ///
     /// # Errors
     /// What the kernel answers, a full queue excepted: that only delays.
     pub fn flood(&self, frames: &[Vec<u8>], rate: u32, during: Duration) -> Result<usize> {
+        let realtime = sys::schedule(PRIORITY).is_ok();
+        let sent = self.flood_here(frames, rate, during);
+        if realtime {
+            sys::schedule(0)?;
+        }
+        sent
+    }
+
+    fn flood_here(&self, frames: &[Vec<u8>], rate: u32, during: Duration) -> Result<usize> {
         let begun = Moment::now();
         let mut turn = frames.iter().map(Vec::as_slice).cycle();
         let mut sent = 0;
         loop {
             let elapsed = begun.elapsed().min(during);
             let wanted = (elapsed.as_secs_f64() * f64::from(rate)) as usize;
-            while sent < wanted {
+            while sent < wanted && begun.elapsed() < during {
                 let batch: Vec<&[u8]> = turn.by_ref().take((wanted - sent).min(64)).collect();
                 sent += self.send_all(&batch)?;
             }

@@ -128,6 +128,24 @@ pub(crate) fn send_batch(fd: BorrowedFd<'_>, frames: &[&[u8]]) -> io::Result<usi
     Ok(sent as usize)
 }
 
+/// Schedules the calling thread as SCHED_FIFO of `priority`, or, for 0, as usual again.
+///
+/// # Errors
+/// `EPERM` without CAP_SYS_NICE.
+pub(crate) fn schedule(priority: i32) -> io::Result<()> {
+    let policy = if priority == 0 {
+        libc::SCHED_OTHER
+    } else {
+        libc::SCHED_FIFO
+    };
+    let parameter = libc::sched_param {
+        sched_priority: priority,
+    };
+    // SAFETY: 0 is the calling thread, and the pointer is to a live sched_param.
+    check(unsafe { libc::sched_setscheduler(0, policy, &raw const parameter) })?;
+    Ok(())
+}
+
 /// Sets the interface `name` of the namespace of `socket` up or down: one system call, for the moment at which
 /// a node dies.
 ///

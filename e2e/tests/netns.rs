@@ -4,12 +4,37 @@ use std::process::ExitCode;
 
 use vipkeeper_e2e::harness;
 
+#[path = "netns/addresses.rs"]
+mod addresses;
+#[path = "netns/failover.rs"]
+mod failover;
+#[path = "netns/hostile.rs"]
+mod hostile;
+#[path = "netns/interop.rs"]
+mod interop;
 #[path = "netns/lab.rs"]
 mod lab;
 #[path = "netns/machine.rs"]
 mod machine;
+#[path = "netns/manifests.rs"]
+mod manifests;
+#[path = "netns/refusal.rs"]
+mod refusal;
+#[path = "netns/scene.rs"]
+mod scene;
+#[path = "netns/wire.rs"]
+mod wire;
 
 fn main() -> ExitCode {
-    let tests: Vec<harness::Test> = [lab::TESTS].concat();
-    harness::main("netns", &tests)
+    let tests = [
+        lab::TESTS,
+        wire::TESTS,
+        addresses::TESTS,
+        manifests::TESTS,
+        interop::TESTS,
+        refusal::TESTS,
+        failover::TESTS,
+        hostile::TESTS,
+    ];
+    harness::main("netns", &tests.concat())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use vipkeeper_e2e::harness::Skip;
-use vipkeeper_e2e::{Lab, keepalived};
+use vipkeeper_e2e::{Lab, agent, keepalived};
 
 /// What a loaded machine may add to a protocol's bound.
 pub(crate) const SLACK: Duration = Duration::from_millis(250);
@@ -30,5 +30,13 @@ pub(crate) fn need_keepalived() -> Result<()> {
         Ok(())
     } else {
         Err(Skip::because("keepalived is not installed"))
+    }
+}
+
+/// Skips where the agent is not built.
+pub(crate) fn need_agent() -> Result<()> {
+    match agent::program() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Skip::because(error.to_string())),
     }
 }
