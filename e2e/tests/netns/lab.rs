@@ -59,15 +59,15 @@ fn the_death_of_a_keepalived_node_is_seen_in_frames_and_in_the_gap() -> Result<(
         Keepalived::new(3, instance).start(node)
     };
     let mut daemon_a = start(a, 110)?;
-    let _daemon_b = start(b, 100)?;
+    let five_seconds = Duration::from_secs(5);
+    capture.await_announcement(VIP, Moment::BOOT, five_seconds)?;
+    // Only now: of two that start at once both may announce, and the client believes the last.
+    let daemon_b = start(b, 100)?;
+    wait::until("b Backup", five_seconds, || {
+        let log = daemon_b.log();
+        Ok(Seen::when(log, |log| log.contains("Entering BACKUP STATE")).map(|_| ()))
+    })?;
     let meter = lab.meter(VIP)?;
-    capture.await_advertisement(
-        "a Active",
-        51,
-        Moment::now(),
-        Duration::from_secs(5),
-        |sent| sent.source_mac == a.mac(0),
-    )?;
     wait::until("a holds, b does not", Duration::from_secs(5), || {
         Ok(Seen::when((a.holds(VIP)?, b.holds(VIP)?), |held| {
             *held == (true, false)
