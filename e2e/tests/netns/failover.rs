@@ -73,12 +73,10 @@ fn the_death_of_the_active_moves_its_addresses_within_the_bound() -> Result<()> 
 }
 
 fn the_death_of_the_active_moves_its_addresses_with_unicast_too() -> Result<()> {
-    let extra_peers = Vec::new();
     let mut routers = both_families(AB);
     for router in &mut routers {
-        router.transport = Transport::Unicast {
-            extra_peers: extra_peers.clone(),
-        };
+        let extra_peers = Vec::new();
+        router.transport = Transport::Unicast { extra_peers };
     }
     dies_and_returns(&routers)
 }

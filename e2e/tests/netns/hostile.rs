@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use vipkeeper_e2e::agent::RouterState;
 use vipkeeper_e2e::capture::longest_gap;
 use vipkeeper_e2e::manifest::Router;
 use vipkeeper_e2e::{Forgery, Moment, Node, Sender, tests};
@@ -51,7 +52,8 @@ fn fifty_thousand_hostile_frames_a_second_change_nothing() -> Result<()> {
     let least = RATE as usize * 10 * 9 / 10;
     ensure!(sent >= least, "sent only {sent} of {}", RATE * 10);
 
-    for (router, interval) in routers.iter().map(|r| (r, r.interval)) {
+    for router in &routers {
+        let interval = router.interval;
         let ours = scene.capture.from_sender(router.vrid, a.mac(0), begun);
         let gap = longest_gap(&ours);
         ensure!(gap <= interval * 2, "{}: {gap:?} apart", router.name);
@@ -95,15 +97,11 @@ fn hostile(x: &Node) -> Result<Vec<Vec<u8>>> {
     Ok(vec![bad_checksum, bad_password.frame()?, valid.frame()?])
 }
 
-/// A reason must have counted at least a fifth of what was sent: sockets may drop under such a flood, but not
-/// nearly all of it.
-fn counted(
-    before: &vipkeeper_e2e::agent::RouterState,
-    after: &vipkeeper_e2e::agent::RouterState,
-    counter: &str,
-) -> Result<()> {
+/// A reason must have counted at least half of what was sent: a socket may drop under such a flood, on a busy
+/// machine.
+fn counted(before: &RouterState, after: &RouterState, counter: &str) -> Result<()> {
     let counted = after.count(counter)? - before.count(counter)?;
     let third = u64::from(RATE) * 10 / 3;
-    ensure!(counted >= third / 5, "{counter}: {counted} of {third}");
+    ensure!(counted >= third / 2, "{counter}: {counted} of {third}");
     Ok(())
 }
