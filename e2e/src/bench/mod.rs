@@ -108,6 +108,7 @@ pub fn run(options: &Options) -> Result<()> {
     let report = Report {
         options,
         surroundings: &surroundings,
+        load_after: surroundings::load(),
         router: one.first().context("no router")?,
         configurations,
         measured: &measured,
@@ -156,7 +157,7 @@ fn take_turns(
     routers: &[Router],
     mut round: impl FnMut(&mut Pair) -> Result<()>,
 ) -> Result<()> {
-    const ROUNDS: u32 = 5;
+    const ROUNDS: u32 = 10;
     let mut pairs: Vec<Pair> = Vec::new();
     for number in 0..count {
         if number.is_multiple_of(ROUNDS) {

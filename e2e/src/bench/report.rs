@@ -17,6 +17,8 @@ const BACKUP: u8 = 100;
 pub(super) struct Report<'a> {
     pub(super) options: &'a Options,
     pub(super) surroundings: &'a Surroundings,
+    /// The load average at the end.
+    pub(super) load_after: String,
     pub(super) router: &'a Router,
     pub(super) configurations: Both<String>,
     pub(super) measured: &'a Both<Measured>,
@@ -44,13 +46,18 @@ impl Report<'_> {
              started anew, in changing order.\n\n\
              ```\n{}\n```\n\n\
              | | |\n|---|---|\n\
-             | vipkeeper | {} |\n| keepalived | {} |\n| kernel | {} |\n| processor | {}, {} cores |\n",
+             | vipkeeper | {} |\n| keepalived | {} |\n| kernel | {} |\n| processor | {}, {} cores |\n\
+             | load average before, after | {}, {} |\n\n\
+             On a machine that makes or removes links at the same time, as other tests do, an address waits for the kernel's\n\
+             one lock of interfaces; that lengthens the tails of both.\n",
             command(self.options),
             around.vipkeeper,
             around.keepalived,
             around.kernel,
             around.processor,
             around.cores,
+            around.load,
+            self.load_after,
         )
     }
 
@@ -305,10 +312,12 @@ mod tests {
             kernel: "Linux 6.18".to_owned(),
             processor: "Some CPU".to_owned(),
             cores: 2,
+            load: "0.10".to_owned(),
         };
         let report = Report {
             options: &Options::default(),
             surroundings: &surroundings,
+            load_after: "0.20".to_owned(),
             router: &super::super::routers(1)[0],
             configurations: Both {
                 vipkeeper: "ours\n".to_owned(),
@@ -321,6 +330,7 @@ mod tests {
         };
         let page = report.markdown().unwrap();
         for line in [
+            "| load average before, after | 0.10, 0.20 |",
             "3 × 100.0 ms + Skew_Time = 360.9 ms: what an implementation adds to what the protocol asks for.",
             "| vipkeeper, first gratuitous ARP | +0.25 ms | +0.25 ms | +0.25 ms | +0.25 ms |",
             "| keepalived, first advertisement | +0.00 ms | +0.00 ms | +0.00 ms | +0.00 ms |",

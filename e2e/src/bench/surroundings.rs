@@ -18,6 +18,8 @@ pub(super) struct Surroundings {
     pub(super) processor: String,
     /// Processors that this process may use.
     pub(super) cores: usize,
+    /// Runnable threads before the run, averaged over a minute: what else the machine did.
+    pub(super) load: String,
 }
 
 impl Surroundings {
@@ -40,8 +42,16 @@ impl Surroundings {
             ),
             processor: model(&processor).unwrap_or("unknown processor").to_owned(),
             cores: std::thread::available_parallelism()?.get(),
+            load: load(),
         })
     }
+}
+
+/// The load average of the last minute, `unknown` without /proc.
+pub(super) fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let first = text.split_whitespace().next();
+    first.unwrap_or("unknown").to_owned()
 }
 
 fn vipkeeper() -> Result<String> {
