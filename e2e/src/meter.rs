@@ -129,13 +129,12 @@ impl Meter {
         answered == IN_A_ROW
     }
 
-    /// How long ago the last probe was sent that was answered; since the first probe if none was.
+    /// How long ago the last probe was sent that was answered; `None` if none was.
     #[must_use]
-    pub fn silence(&self) -> Duration {
+    pub fn silence(&self) -> Option<Duration> {
         let probes = self.lock();
         let mut answered = probes.iter().rev().filter(|p| p.answered_after.is_some());
-        let last = answered.next().or(probes.first());
-        last.map_or(Duration::ZERO, |probe| probe.sent.elapsed())
+        answered.next().map(|probe| probe.sent.elapsed())
     }
 
     /// What happened from `since` on, probes still on their way left out. An outage that has not ended counts

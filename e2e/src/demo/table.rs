@@ -27,7 +27,7 @@ pub(super) struct Row {
     /// What each node is for it.
     pub(super) cells: [Cell; 2],
     /// How long the client has been without an answer.
-    pub(super) silent: Duration,
+    pub(super) silent: Option<Duration>,
 }
 
 /// What a node is for an address.
@@ -136,17 +136,19 @@ impl View {
 
 impl Row {
     fn is_silent(&self) -> bool {
-        self.silent >= SILENCE
+        self.silent.is_none_or(|silent| silent >= SILENCE)
     }
 
     fn line(&self, screen: &Screen) -> String {
         let cell = |cell: &Cell| screen.paint(cell.style(), &format!("{:<16}", cell.text()));
         let [one, other] = self.cells.each_ref().map(cell);
-        let client = if self.is_silent() {
-            let silent = format!("no answer for {:.1} s", self.silent.as_secs_f64());
-            screen.paint(Style::Bad, &silent)
-        } else {
-            screen.paint(Style::Good, "answered")
+        let client = match self.silent {
+            None => screen.paint(Style::Dim, "no answer yet"),
+            Some(silent) if self.is_silent() => {
+                let silent = format!("no answer for {:.1} s", silent.as_secs_f64());
+                screen.paint(Style::Bad, &silent)
+            }
+            Some(_) => screen.paint(Style::Good, "answered"),
         };
         let (address, vrid) = (self.address.to_string(), self.vrid);
         format!("   {address:<15} {vrid:>4}   {one} {other} {client}")
@@ -182,7 +184,7 @@ mod tests {
                 address: IpAddr::from([192, 0, 2, 101]),
                 vrid: 51,
                 cells: [Cell::Off("dead"), cell("Active", true)],
-                silent: Duration::from_millis(300),
+                silent: Some(Duration::from_millis(300)),
             }],
         };
         assert_eq!(
