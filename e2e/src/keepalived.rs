@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 
 use crate::lab::Node;
 use crate::process::Process;
@@ -66,9 +68,7 @@ impl Keepalived {
     /// When it is not installed or its files cannot be written.
     pub fn start(&self, node: &Node) -> Result<Process> {
         let file = |name: &str| node.directory().join(name);
-        let configuration = file("keepalived.conf");
-        fs::write(&configuration, self.configuration()?)
-            .with_context(|| format!("write {}", configuration.display()))?;
+        let configuration = self.write(node)?;
         let mut command = Command::new("keepalived");
         command
             .args(["-P", "-n", "-l"])
@@ -81,6 +81,22 @@ impl Keepalived {
             .arg(file("keepalived-vrrp.pid"));
         let name = format!("keepalived-{}", node.name());
         Process::start(&name, command, node.namespace(), node.directory())
+    }
+
+    /// Makes the one that runs as `process` inside `node` read this configuration.
+    ///
+    /// # Errors
+    /// When the file cannot be written or the process is gone.
+    pub fn reload(&self, node: &Node, process: &Process) -> Result<()> {
+        self.write(node)?;
+        process.signal(Signal::SIGHUP)
+    }
+
+    fn write(&self, node: &Node) -> Result<PathBuf> {
+        let path = node.directory().join("keepalived.conf");
+        fs::write(&path, self.configuration()?)
+            .with_context(|| format!("write {}", path.display()))?;
+        Ok(path)
     }
 
     /// Its configuration file.

@@ -86,6 +86,14 @@ impl fmt::Display for Contender {
 }
 
 impl Daemon {
+    /// Gives it another configuration while it runs at `node`.
+    pub(super) fn edit(&self, routers: &[Router], node: &Node) -> Result<()> {
+        match self {
+            Self::Vipkeeper(agent) => agent.edit(&manifests(routers)),
+            Self::Keepalived(process) => keepalived(routers, node)?.reload(node, process),
+        }
+    }
+
     /// Its processes.
     pub(super) fn process(&self) -> &Process {
         match self {

@@ -1,19 +1,25 @@
-//! The benchmark of failover: agents beside keepalived in one run, on one machine, with equal configuration.
+//! The benchmarks: agents beside keepalived in one run, on one machine, with equal configuration. First failover
+//! of a pair, then what many routers cost, how punctual an Active is on a busy machine, how many routers start and
+//! what an edit disturbs.
 //!
-//! Owns two labs at a time, one of each contender, and takes turns between them, so that what else the machine
-//! does disturbs both alike. Times are read from captured frames alone. Judges the goals of DESIGN §12 and says
-//! so; never fails because one is missed.
+//! Owns the labs, of each contender one at a time, and takes turns between them or measures both at once, so that
+//! what else the machine does disturbs both alike. Times are read from captured frames, costs from the kernel.
+//! Judges the goals of DESIGN §12 and says so; never fails because one is missed.
 
 mod contender;
+mod crowd;
 mod figures;
+mod lateness;
 mod pair;
 mod phase;
 mod report;
 mod surroundings;
+mod usage;
 
 use std::io::{self, IsTerminal, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -21,6 +27,8 @@ use clap::Parser;
 use crate::lab;
 use crate::manifest::Router;
 use contender::{Both, Contender};
+use crowd::{Cost, Edit, Storm};
+use lateness::Jitter;
 use pair::{Death, Failover, Pair, Stop};
 use phase::Phases;
 use report::Report;
@@ -29,7 +37,7 @@ use surroundings::Surroundings;
 /// `spec.nodes.priorities`; keepalived's are the same.
 const PRIORITIES: &[(&str, u8)] = &[("a", 110), ("b", 100)];
 
-/// Failover of vipkeeper beside keepalived, as Markdown.
+/// vipkeeper beside keepalived, as Markdown: failover, cost, punctuality, start and edit.
 #[derive(Clone, Debug, Parser)]
 pub struct Options {
     /// Node deaths of each contender with one router.
@@ -44,6 +52,15 @@ pub struct Options {
     /// How many routers those nodes have, 1 to 100.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub routers: u8,
+    /// How many routers a node has of which cost, start and edit are measured, 1 to 250.
+    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u8).range(1..=250))]
+    pub crowd: u8,
+    /// For how many seconds cost and punctuality are measured, each.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub seconds: u32,
+    /// Starts and edits of each contender with so many routers.
+    #[arg(long, default_value_t = 3)]
+    pub repeats: u32,
     /// The moments of death within an advertisement interval follow from it.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -68,6 +85,10 @@ struct Measured {
     group_deaths: Vec<Vec<Failover>>,
     /// Deaths repeated because a priority 0 was on the wire.
     void: u32,
+    cost: Cost,
+    jitter: Jitter,
+    storms: Vec<Storm>,
+    edits: Vec<Edit>,
 }
 
 /// Runs all of it and prints the tables.
@@ -84,26 +105,8 @@ pub fn run(options: &Options) -> Result<()> {
     let mut measured = Both::<Measured>::default();
     let one = routers(1);
     let configurations = compare(&one)?;
-
-    take_turns("deaths", options.deaths, &one, |pair| {
-        let of = measured.of_mut(pair.contender());
-        let failovers = repeat_void(pair, &mut phases, &mut of.void)?;
-        of.deaths.extend(failovers);
-        Ok(())
-    })?;
-    take_turns("planned stops", options.stops, &one, |pair| {
-        let stop = pair.stop(phases.next_within(pair.interval()))?;
-        measured.of_mut(pair.contender()).stops.push(stop);
-        Ok(())
-    })?;
-    let many = routers(options.routers);
-    let what = format!("deaths with {} routers", options.routers);
-    take_turns(&what, options.group_deaths, &many, |pair| {
-        let of = measured.of_mut(pair.contender());
-        let failovers = repeat_void(pair, &mut phases, &mut of.void)?;
-        of.group_deaths.push(failovers);
-        Ok(())
-    })?;
+    fail_over(options, &one, &mut phases, &mut measured)?;
+    crowd_together(options, &one, &mut measured)?;
 
     let report = Report {
         options,
@@ -117,6 +120,62 @@ pub fn run(options: &Options) -> Result<()> {
     io::stdout().write_all(text.as_bytes())?;
     if let Some(path) = &options.write {
         std::fs::write(path, &text).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Deaths and planned stops of pairs.
+fn fail_over(
+    options: &Options,
+    one: &[Router],
+    phases: &mut Phases,
+    measured: &mut Both<Measured>,
+) -> Result<()> {
+    take_turns("deaths", options.deaths, one, |pair| {
+        let of = measured.of_mut(pair.contender());
+        let failovers = repeat_void(pair, phases, &mut of.void)?;
+        of.deaths.extend(failovers);
+        Ok(())
+    })?;
+    take_turns("planned stops", options.stops, one, |pair| {
+        let stop = pair.stop(phases.next_within(pair.interval()))?;
+        measured.of_mut(pair.contender()).stops.push(stop);
+        Ok(())
+    })?;
+    let many = routers(options.routers);
+    let what = format!("deaths with {} routers", options.routers);
+    take_turns(&what, options.group_deaths, &many, |pair| {
+        let of = measured.of_mut(pair.contender());
+        let failovers = repeat_void(pair, phases, &mut of.void)?;
+        of.group_deaths.push(failovers);
+        Ok(())
+    })
+}
+
+/// Cost, punctuality, starts and edits.
+fn crowd_together(options: &Options, one: &[Router], measured: &mut Both<Measured>) -> Result<()> {
+    let during = Duration::from_secs(options.seconds.into());
+    let what = format!("cost of {} routers", options.crowd);
+    progress(&what, 1, 1);
+    let cost = crowd::cost(options.crowd, during).context(what)?;
+    progress("punctuality", 1, 1);
+    let router = one.first().context("no router")?;
+    let mut jitter = lateness::measure(router, during).context("punctuality")?;
+    for contender in Contender::ALL {
+        let of = measured.of_mut(contender);
+        of.cost = *cost.of(contender);
+        of.jitter = std::mem::take(jitter.of_mut(contender));
+    }
+    for number in 0..options.repeats {
+        progress("starts and edits", number + 1, options.repeats);
+        for contender in Contender::ALL {
+            let what = || format!("{contender}, {} routers, round {number}", options.crowd);
+            let storm = crowd::storm(contender, options.crowd).with_context(what)?;
+            let edit = crowd::edit(contender, options.crowd).with_context(what)?;
+            let of = measured.of_mut(contender);
+            of.storms.push(storm);
+            of.edits.push(edit);
+        }
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! The tables, as Markdown: every figure with what it was measured with and the command that did it.
 
+mod crowd;
+
 use std::fmt::{self, Write};
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ impl Report<'_> {
         self.deaths(&mut text)?;
         self.group_deaths(&mut text)?;
         self.stops(&mut text)?;
+        self.crowd(&mut text)?;
         self.configurations(&mut text)?;
         Ok(text)
     }
@@ -236,6 +239,9 @@ fn command(options: &Options) -> String {
             usual.group_deaths.into(),
         ),
         ("routers", options.routers.into(), usual.routers.into()),
+        ("crowd", options.crowd.into(), usual.crowd.into()),
+        ("seconds", options.seconds.into(), usual.seconds.into()),
+        ("repeats", options.repeats.into(), usual.repeats.into()),
         ("seed", options.seed, usual.seed),
     ];
     for (name, value, default) in numbers {
@@ -305,6 +311,7 @@ mod tests {
             stops: vec![stop],
             group_deaths: vec![vec![failover; 2]],
             void: 4,
+            ..Measured::default()
         };
         let surroundings = Surroundings {
             vipkeeper: "0.1.0".to_owned(),
