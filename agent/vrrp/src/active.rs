@@ -4,6 +4,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::announce::Schedule;
 use crate::config::{Ifindex, RouterConfig, VirtualAddress};
 use crate::effects::Effects;
@@ -14,7 +16,8 @@ use crate::time::Time;
 use crate::timers;
 
 /// The Active's timers and addresses.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Active {
     choir: Choir,
     /// The Adver_Timer.
@@ -28,7 +31,7 @@ pub(crate) struct Active {
 }
 
 /// What became of the addresses.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 enum Holding {
     /// Not ordered yet.
     Nothing,

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::AnnouncementBudget;
 use crate::output::GratuitousForm;
 use crate::time::{Time, nanos};
@@ -24,7 +26,8 @@ pub(crate) const OFFSETS: [Duration; 6] = [
 const EARLY_ROUNDS: usize = 4;
 
 /// Where a router stands in its announcements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Schedule {
     started: Time,
     round: usize,
@@ -84,7 +87,8 @@ impl Schedule {
 }
 
 /// What one interface may still send: a token bucket kept as the one moment at which it would be full again.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Bucket {
     full_at: Time,
 }

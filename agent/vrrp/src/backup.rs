@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{Preemption, Protocol};
 use crate::output::Reason;
 use crate::router::Heard;
@@ -9,7 +11,8 @@ use crate::time::Time;
 use crate::timers;
 
 /// The Backup's timers and what it heard.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Backup {
     /// From this moment the wait counts: the arrival of the advertisement that set it.
     armed_at: Time,
@@ -27,7 +30,8 @@ pub(crate) struct Backup {
 }
 
 /// A preemption delay that runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Delay {
     ends_at: Time,
     /// What the Active advertised last: a priority of our own that fell below it ends the delay's meaning.
@@ -35,7 +39,7 @@ struct Delay {
 }
 
 /// How long the Active_Down_Timer runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Wait {
     /// Active_Down_Interval.
     Down,

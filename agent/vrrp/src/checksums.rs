@@ -6,6 +6,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{ChecksumForm, ChecksumPolicy};
 use crate::router::Heard;
 use crate::time::Time;
@@ -17,12 +19,14 @@ const MEMORY: Duration = Duration::from_secs(3600);
 const SENDERS: usize = 32;
 
 /// What was heard from each sender of a virtual router.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Lessons {
     senders: Vec<Sender>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Sender {
     address: IpAddr,
     rfc9568: Option<Time>,

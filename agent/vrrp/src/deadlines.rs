@@ -3,10 +3,13 @@
 //! A binary heap that knows where each slot stands in it, so that a deadline moves in place: a Backup moves
 //! its own with every advertisement, and neither allocates nor leaves stale entries behind.
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Time;
 
 /// Deadlines by slot number.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Deadlines {
     heap: Vec<(Time, usize)>,
     /// Where each slot stands in the heap.

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use crate::announce::Bucket;
 use crate::config::{AnnouncementBudget, Ifindex};
 use crate::input::Ticket;
@@ -11,7 +13,8 @@ use crate::phase::Phases;
 use crate::time::Time;
 
 /// Shared by all routers; outputs leave in the order they were made.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Effects {
     outputs: VecDeque<Output>,
     pub(crate) phases: Phases,

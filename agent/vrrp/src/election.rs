@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use vipkeeper_wire::ip::Datagram;
 use vipkeeper_wire::{Family, MacAddr, Vrid};
 
@@ -14,6 +15,7 @@ use crate::counters::NodeCounters;
 use crate::deadlines::Deadlines;
 use crate::effects::Effects;
 use crate::foreign::{ForeignRouters, Stranger};
+use crate::frozen::{Format, pairs};
 use crate::input::{Command, Fact, InterfaceState, Received, RouterId};
 use crate::output::{Output, Reason, Report};
 use crate::receive::{self, Refusal, Remarks};
@@ -50,18 +52,26 @@ const SHORTEST_STALL: Duration = Duration::from_millis(10);
 /// Calling `handle_timeout` when nothing is due does no harm. No input panics, and none is refused: what is
 /// wrong with a frame is counted and reported.
 ///
+/// It is frozen by serialising it, between two wake-ups, and goes on in another process of the same boot when it
+/// is deserialised there. Router ids and tickets stay what they were.
+///
 /// Promotions pass one gate, a function that grants: later evidence that another node is Active may delay
 /// them there.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Election {
+    /// Read first, so that another format is told from a broken one.
+    format: Format,
     /// By slot; slots are used again, router ids are not.
     routers: Vec<Option<Router>>,
     /// The slots in the plan's order.
     order: Vec<usize>,
+    #[serde(with = "pairs")]
     by_key: BTreeMap<(Ifindex, Family, Vrid), usize>,
     by_id: BTreeMap<RouterId, usize>,
     deadlines: Deadlines,
     links: BTreeMap<Ifindex, InterfaceState>,
+    #[serde(with = "pairs")]
     weights: BTreeMap<(Arc<str>, Family), i16>,
     fx: Effects,
     counters: NodeCounters,

@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use vipkeeper_wire::{Family, Vrid};
 
 use crate::config::Ifindex;
@@ -18,7 +19,8 @@ const ROWS: usize = 256;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What was heard.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ForeignRouters {
     rows: Vec<ForeignRouter>,
     last_eviction: Time,

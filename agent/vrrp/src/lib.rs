@@ -11,6 +11,7 @@
 //! | why a frame was refused | `receive`; form alone is [`vipkeeper_wire`]'s |
 //! | what a new plan changes | `router/reconfigure`, `election` |
 //! | what becomes of addresses that the kernel refuses | `router/holding` |
+//! | how an election moves to another process | `frozen` |
 //!
 //! # What it never does
 //!
@@ -48,6 +49,7 @@ mod effects;
 mod election;
 mod foreign;
 mod frames;
+mod frozen;
 mod input;
 mod output;
 mod phase;
@@ -64,6 +66,7 @@ pub use config::{
 };
 pub use counters::{NodeCounters, RouterCounters};
 pub use election::Election;
+pub use frozen::FORMAT;
 pub use input::{Command, Fact, InterfaceState, Received, RouterId, Ticket};
 pub use output::{
     Announcement, GratuitousForm, Install, Output, Reason, Report, StateName, Transmit, Withdraw,

@@ -7,13 +7,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use vipkeeper_wire::Family;
 
 use crate::config::Ifindex;
+use crate::frozen::pairs;
 use crate::time::{Time, nanos};
 
 /// Which routers advertise together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Choir {
     pub(crate) interface: Ifindex,
     pub(crate) family: Family,
@@ -21,12 +24,15 @@ pub(crate) struct Choir {
 }
 
 /// The phases in use.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Phases {
+    #[serde(with = "pairs")]
     choirs: BTreeMap<Choir, Phase>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Phase {
     anchor: Time,
     members: usize,

@@ -386,7 +386,8 @@ fn is_our_list(router: &Router, packet: &Packet<'_>) -> bool {
 
 /// Limits what is told about refused frames: each reason once for a source until the router's state changes,
 /// and never more than once a second however many sources there are.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Remarks {
     told: [Option<(IpAddr, Time)>; Refusal::ALL.len()],
 }

@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use vipkeeper_wire::Family;
 
 use crate::active::Active;
@@ -28,13 +29,16 @@ mod observed;
 mod reconfigure;
 
 /// A router instance of this node.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Router {
     pub(crate) id: RouterId,
     pub(crate) config: RouterConfig,
     pub(crate) counters: RouterCounters,
     pub(crate) remarks: Remarks,
     pub(crate) lessons: Lessons,
+    /// Made anew from the configuration.
+    #[serde(skip)]
     pub(crate) frames: Frames,
     /// The advertised addresses in order of value, for comparing lists.
     pub(crate) sorted: Vec<IpAddr>,
@@ -53,7 +57,8 @@ pub(crate) struct Router {
 }
 
 /// Each state owns the deadlines that exist in it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 enum State {
     Initialize {
         /// Not before this moment, after the kernel refused the addresses.
@@ -86,7 +91,8 @@ pub(crate) enum Event {
 }
 
 /// An acceptable advertisement.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Heard {
     pub(crate) source: IpAddr,
     pub(crate) priority: u8,

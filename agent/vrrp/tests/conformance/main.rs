@@ -20,6 +20,7 @@ mod checksums;
 mod coverage;
 mod extensions;
 mod faults;
+mod frozen;
 mod hostile;
 mod initialize;
 mod parameters;

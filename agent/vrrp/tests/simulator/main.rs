@@ -62,6 +62,7 @@ mod node;
 mod observer;
 mod random;
 mod reference;
+mod succession;
 mod trace;
 mod wake;
 mod world;

@@ -77,6 +77,7 @@ impl World {
             );
         }
         self.nodes[node].frames = frames;
+        election = self.succession.pass(election);
         election.handle_timeout(now);
         let mut outputs = 0;
         while let Some(output) = election.poll_output() {
@@ -85,6 +86,7 @@ impl World {
                 return self.fail(node, "P5", "there is no end to its outputs");
             }
             self.trace.output(self.now, node, &output);
+            self.succession.note(self.now, node, &output);
             self.carry(node, &mut turns, edited, output)?;
         }
         self.after_wake(node, &turns)?;
@@ -92,6 +94,7 @@ impl World {
             self.stop(node);
             return Ok(());
         }
+        election = self.succession.pass(election);
         let next = election.next_timeout().map(Time::as_nanos);
         self.nodes[node].election = Some(election);
         if self.random.chance(15) {

@@ -15,6 +15,7 @@ use crate::lan::{Delivery, Lan, Weather};
 use crate::node::{Input, Node};
 use crate::observer::{Bounds, Observer};
 use crate::random::Random;
+use crate::succession::Succession;
 use crate::trace::Trace;
 
 /// A schedule goes on until it had this many events: deliveries, drops, faults and edits, not timers.
@@ -48,6 +49,7 @@ pub(crate) struct World {
     pub(crate) samples: Vec<Option<Rc<Frame>>>,
     pub(crate) coverage: Coverage,
     pub(crate) trace: Trace,
+    pub(crate) succession: Succession,
     queue: BinaryHeap<Reverse<Entry>>,
     sequence: u64,
 }
@@ -110,6 +112,7 @@ impl World {
             groups,
             coverage: Coverage::default(),
             trace,
+            succession: Succession::never(),
             queue: BinaryHeap::new(),
             sequence: 0,
         };
@@ -129,7 +132,22 @@ impl World {
     }
 
     /// Runs the whole schedule.
-    pub(crate) fn run(mut self) -> Result<Coverage, Violation> {
+    pub(crate) fn run(self) -> Result<Coverage, Violation> {
+        self.run_and(|_| {})
+    }
+
+    /// Runs the whole schedule, and shows how elections were succeeded.
+    pub(crate) fn run_and(mut self, show: impl FnOnce(&Succession)) -> Result<Coverage, Violation> {
+        let outcome = self.run_rounds();
+        show(&self.succession);
+        outcome?;
+        self.coverage.schedules = 1;
+        self.coverage.fewest_events = self.coverage.events;
+        self.coverage.double_active = self.observers.iter().any(|o| o.was_double).into();
+        Ok(self.coverage)
+    }
+
+    fn run_rounds(&mut self) -> Result<(), Violation> {
         for node in 0..self.nodes.len() {
             self.fault_within(Fault::Start { node }, 3);
         }
@@ -144,10 +162,7 @@ impl World {
                 break;
             }
         }
-        self.coverage.schedules = 1;
-        self.coverage.fewest_events = self.coverage.events;
-        self.coverage.double_active = self.observers.iter().any(|o| o.was_double).into();
-        Ok(self.coverage)
+        Ok(())
     }
 
     fn disturb(&mut self) {
