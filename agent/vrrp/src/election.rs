@@ -16,7 +16,7 @@ use crate::deadlines::Deadlines;
 use crate::effects::Effects;
 use crate::foreign::{ForeignRouters, Stranger};
 use crate::frozen::{Format, pairs};
-use crate::input::{Command, Fact, InterfaceState, Received, RouterId};
+use crate::input::{Command, Fact, Input, InterfaceState, Received, RouterId};
 use crate::output::{Output, Reason, Report};
 use crate::receive::{self, Refusal, Remarks};
 use crate::router::{Event, Router};
@@ -30,7 +30,7 @@ const SHORTEST_STALL: Duration = Duration::from_millis(10);
 ///
 /// # Contract
 ///
-/// *Inputs* are the `handle_*` methods. Each takes `now`, nanoseconds of CLOCK_BOOTTIME, which must not go
+/// *Inputs* are the `handle_*` methods, or any of them as an [`Input`]. Each takes `now`, nanoseconds of CLOCK_BOOTTIME, which must not go
 /// back (if it does, the latest `now` seen counts). *Outputs* are effects as data, in [`Output`]: after a
 /// batch of inputs call [`poll_output`](Self::poll_output) until it returns `None` and carry them out in that
 /// order. [`next_timeout`](Self::next_timeout) says when to come back if nothing else happens.
@@ -87,6 +87,21 @@ impl Election {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Takes any input: one that was written down, or whose kind does not matter.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Datagram {
+                interface,
+                arrival,
+                source_mac,
+                bytes,
+            } => self.handle_datagram(now, interface, arrival, source_mac, &bytes),
+            Input::Fact(fact) => self.handle_fact(now, fact),
+            Input::Command(command) => self.handle_command(now, command),
+            Input::Timeout => self.handle_timeout(now),
+        }
     }
 
     /// Carries out a command.

@@ -32,6 +32,30 @@ pub struct Received<'a> {
     pub payload: &'a [u8],
 }
 
+/// One input of the election, owned, so that it can be written down and told again: an election that is told the
+/// same inputs at the same times from the same beginning gives the same outputs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Input {
+    /// An IP datagram was read: [`Election::handle_datagram`](crate::Election::handle_datagram).
+    Datagram {
+        /// The interface it arrived on.
+        interface: Ifindex,
+        /// When the kernel saw it.
+        arrival: Time,
+        /// The sender's Ethernet address, where the socket knows it.
+        source_mac: Option<MacAddr>,
+        /// From the IP header on.
+        #[serde(with = "crate::hexadecimal")]
+        bytes: Arc<[u8]>,
+    },
+    /// Something became known: [`Election::handle_fact`](crate::Election::handle_fact).
+    Fact(Fact),
+    /// Something is asked for: [`Election::handle_command`](crate::Election::handle_command).
+    Command(Command),
+    /// Everything else of this wake-up was told: [`Election::handle_timeout`](crate::Election::handle_timeout).
+    Timeout,
+}
+
 /// What the operator of the node, or its configuration, asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {

@@ -50,6 +50,7 @@ mod election;
 mod foreign;
 mod frames;
 mod frozen;
+mod hexadecimal;
 mod input;
 mod output;
 mod phase;
@@ -67,7 +68,7 @@ pub use config::{
 pub use counters::{NodeCounters, RouterCounters};
 pub use election::Election;
 pub use frozen::FORMAT;
-pub use input::{Command, Fact, InterfaceState, Received, RouterId, Ticket};
+pub use input::{Command, Fact, Input, InterfaceState, Received, RouterId, Ticket};
 pub use output::{
     Announcement, GratuitousForm, Install, Output, Reason, Report, StateName, Transmit, Withdraw,
 };

@@ -42,6 +42,7 @@ pub struct Transmit {
     /// To a group or a peer.
     pub destination: IpAddr,
     /// The VRRP message.
+    #[serde(with = "crate::hexadecimal")]
     pub payload: Arc<[u8]>,
 }
 

@@ -23,6 +23,7 @@ mod faults;
 mod frozen;
 mod hostile;
 mod initialize;
+mod inputs;
 mod parameters;
 mod plans;
 mod receive;
