@@ -5,6 +5,7 @@
 //! | [`vrrp`] | advertisements of version 2 and 3, over IPv4 and IPv6 | RFC 9568, RFC 5798, RFC 3768, RFC 2338 (simple text password) |
 //! | [`arp`] | gratuitous ARP, and any ARP packet over Ethernet | RFC 826, RFC 5227 |
 //! | [`ndp`] | unsolicited neighbour advertisements | RFC 4861 §4.4, §7.2.6 |
+//! | [`heartbeat`] | what candidates tell each other besides advertisements | our own; RFC 2104, FIPS 180-4 |
 //! | [`ip`] | IPv4 and IPv6 headers | RFC 791, RFC 8200 |
 //! | [`ethernet`] | Ethernet headers, multicast addresses | RFC 1112 §6.4, RFC 2464 §7 |
 //! | [`checksum`] | the Internet checksum | RFC 1071 |
@@ -28,6 +29,7 @@ mod types;
 pub mod arp;
 pub mod checksum;
 pub mod ethernet;
+pub mod heartbeat;
 pub mod ip;
 pub mod ndp;
 pub mod vrrp;
