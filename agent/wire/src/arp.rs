@@ -1,5 +1,5 @@
-//! ARP over Ethernet for IPv4 (RFC 826): gratuitous packets to announce a virtual address, and a view of any packet, by
-//! which another host's use of one is seen.
+//! ARP over Ethernet for IPv4 (RFC 826): gratuitous packets to announce a virtual address, probes to ask whether it is
+//! free, and a view of any packet, by which another host's use of one is seen.
 
 use std::net::Ipv4Addr;
 
@@ -50,6 +50,24 @@ pub fn gratuitous_with_target(
         target_mac,
         target_address: address,
     };
+    broadcast(mac, &packet)
+}
+
+/// A probe from `mac` for `address` (RFC 5227 §2.1.1): whoever has the address answers, and nobody learns ours.
+#[must_use]
+pub fn probe(mac: MacAddr, address: Ipv4Addr) -> [u8; FRAME_LEN] {
+    let packet = ArpPacket {
+        operation: Operation::Request,
+        sender_mac: mac,
+        sender_address: Ipv4Addr::UNSPECIFIED,
+        target_mac: MacAddr([0; 6]),
+        target_address: address,
+    };
+    broadcast(mac, &packet)
+}
+
+/// The frame of `packet` from `mac` to everybody.
+fn broadcast(mac: MacAddr, packet: &ArpPacket) -> [u8; FRAME_LEN] {
     let header = ethernet::header(MacAddr::BROADCAST, mac, ethernet::ARP);
     let mut frame = [0; FRAME_LEN];
     for (slot, byte) in frame
@@ -274,6 +292,18 @@ mod tests {
         for packet in [question, answer, probe, empty, reverse] {
             assert!(!packet.is_gratuitous(), "{packet:?}");
         }
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_probe_names_no_sender_address_and_no_target_hardware() {
+        let golden = [
+            0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x5e, 0x00, 0x01, 0x0a, 0x08, 0x06,
+            0x00, 0x01, 0x08, 0x00, 0x06, 0x04, 0x00, 0x01,
+            0x00, 0x00, 0x5e, 0x00, 0x01, 0x0a, 0, 0, 0, 0,
+            0, 0, 0, 0, 0, 0, 10, 77, 0, 100,
+        ];
+        assert_eq!(probe(virtual_mac(), VIP), golden);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Neighbour advertisements (RFC 4861 §4.4): unsolicited ones to announce a virtual address, and a view of any, by which
-//! another host's use of one is seen.
+//! another host's use of one is seen. Solicitations to ask whether an address is free (RFC 4862 §5.4.2).
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -18,10 +18,14 @@ pub const HOP_LIMIT: u8 = 255;
 /// Length of a frame with an unsolicited advertisement, in bytes.
 pub const FRAME_LEN: usize = ethernet::HEADER_LEN + IPV6_HEADER_LEN + FIXED_LEN + OPTION_LEN;
 
-/// Length of an advertisement without options.
+/// Length of a frame with a [`probe`], in bytes.
+pub const PROBE_LEN: usize = ethernet::HEADER_LEN + IPV6_HEADER_LEN + FIXED_LEN;
+
+/// Length of an advertisement or solicitation without options.
 const FIXED_LEN: usize = 24;
 /// Length of a link-layer address option for Ethernet.
 const OPTION_LEN: usize = 8;
+const NEIGHBOR_SOLICITATION: u8 = 135;
 const NEIGHBOR_ADVERTISEMENT: u8 = 136;
 const TARGET_LINK_LAYER_ADDRESS: u8 = 2;
 const ROUTER: u8 = 0x80;
@@ -57,6 +61,39 @@ pub fn unsolicited_advertisement(mac: MacAddr, address: Ipv6Addr, router: bool) 
             ALL_NODES,
             PROTOCOL,
             MESSAGE_LEN,
+            HOP_LIMIT,
+            0,
+        ))
+        .chain(message(checksum.to_be_bytes()));
+    fill(&mut frame, bytes);
+    frame
+}
+
+/// The Ethernet frame of a neighbour solicitation for `address` from nobody: whoever has the address tells all nodes
+/// (RFC 4862 §5.4.2), and nobody learns where we are.
+#[must_use]
+pub fn probe(mac: MacAddr, address: Ipv6Addr) -> [u8; PROBE_LEN] {
+    let [.., a, b, c] = address.octets();
+    let group = Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]);
+    let message = |[sum0, sum1]: [u8; 2]| {
+        [NEIGHBOR_SOLICITATION, 0, sum0, sum1, 0, 0, 0, 0]
+            .into_iter()
+            .chain(address.octets())
+    };
+    let mut unsummed = [0; FIXED_LEN];
+    fill(&mut unsummed, message([0, 0]));
+    let checksum = pseudo_header(Ipv6Addr::UNSPECIFIED, group, FIXED_LEN)
+        .bytes(&unsummed)
+        .checksum();
+
+    let mut frame = [0; PROBE_LEN];
+    let bytes = ethernet::header(MacAddr([0x33, 0x33, 0xff, a, b, c]), mac, ethernet::IPV6)
+        .into_iter()
+        .chain(ipv6_header(
+            Ipv6Addr::UNSPECIFIED,
+            group,
+            PROTOCOL,
+            FIXED_LEN as u16,
             HOP_LIMIT,
             0,
         ))

@@ -73,6 +73,21 @@ fn c40_router_and_override_are_set_and_solicited_is_not() {
     assert_eq!(NeighborAdvertisement::parse(&datagram), Ok(expected));
 }
 
+/// The checksum was computed apart from this code.
+#[test]
+#[rustfmt::skip]
+fn a_probe_asks_the_solicited_node_group_and_comes_from_nobody() {
+    let frame = probe(virtual_mac(), vip());
+    assert_eq!(frame[..6], [0x33, 0x33, 0xff, 0x00, 0x01, 0x00]);
+    assert_eq!(frame[6..12], virtual_mac().0);
+    assert_eq!(frame[12..14], [0x86, 0xdd]);
+    assert_eq!(frame[14..22], [0x60, 0, 0, 0, 0, 24, 58, 255]);
+    assert_eq!(frame[22..38], [0; 16]);
+    assert_eq!(frame[38..54], [0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0x00, 0x01, 0x00]);
+    assert_eq!(frame[54..62], [0x87, 0x00, 0x4a, 0xef, 0, 0, 0, 0]);
+    assert_eq!(frame[62..], vip().octets());
+}
+
 #[test]
 fn a_host_that_does_not_forward_says_so() {
     let frame = unsolicited_advertisement(virtual_mac(), vip(), false);
