@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vipkeeper_crds::{
-    AddressFamily, AddressLifetime, Checksum, NodeAuthentication, NodeConfigSpec, NodePeer,
-    NodePreemption, NodeTransport, ProtocolVersion, SecretKey,
+    AddressFamily, AddressLifetime, Checksum, NodeAuthentication, NodeConfigSpec, NodeFamily,
+    NodePeer, NodePreemption, NodeSettings, NodeTransport, ProtocolVersion, SecretKey, features,
 };
 use vipkeeper_vrrp::{
     AnnouncementBudget, Centiseconds, ChecksumForm, ChecksumPolicy, Ifindex, Peer, Plan,
@@ -51,20 +51,32 @@ pub struct Note {
     pub message: String,
 }
 
-/// What the election of this machine runs, as `configs` say.
+/// What the election of this machine runs, as `configs` and `settings` say: an instance for each router and family.
 #[must_use]
-pub fn resolve(configs: &[NodeConfigSpec], keys: &Keys, inventory: &Inventory) -> Resolved {
+pub fn resolve(
+    configs: &[NodeConfigSpec],
+    settings: &NodeSettings,
+    keys: &Keys,
+    inventory: &Inventory,
+) -> Resolved {
     let mut resolved = Resolved {
         plan: Plan {
             routers: Vec::with_capacity(configs.len()),
-            announcements: AnnouncementBudget::default(),
+            announcements: AnnouncementBudget {
+                frames_per_second: settings.announcements_per_second,
+                burst: settings.announcement_burst,
+            },
         },
         notes: Vec::new(),
     };
     let mut taken = Taken::default();
-    for config in configs {
+    let instances = configs
+        .iter()
+        .flat_map(|c| c.families.iter().map(move |f| (c, f)));
+    for (config, own) in instances {
         let mut messages = Vec::new();
-        let router = router(config, keys, inventory, &mut messages)
+        let router = can_run(config)
+            .and_then(|()| router(config, own, keys, inventory, &mut messages))
             .and_then(|router| taken.take(&router, inventory).map(|()| router));
         match router {
             Ok(router) => resolved.plan.routers.push(router),
@@ -72,12 +84,23 @@ pub fn resolve(configs: &[NodeConfigSpec], keys: &Keys, inventory: &Inventory) -
         }
         let note = |message| Note {
             router: config.router.clone(),
-            family: family(config.family),
+            family: family(own.family),
             message,
         };
         resolved.notes.extend(messages.into_iter().map(note));
     }
     resolved
+}
+
+/// Whether this agent is new enough for `config`.
+fn can_run(config: &NodeConfigSpec) -> Result<(), String> {
+    let mut needed = config.requires.iter();
+    match needed.find(|f| !features::ALL.contains(&f.as_str())) {
+        Some(lacking) => Err(format!(
+            "UnsupportedFeature: it needs {lacking}, which this agent does not know: upgrade the agent"
+        )),
+        None => Ok(()),
+    }
 }
 
 /// What must be unique, as far as it is taken.
@@ -105,9 +128,10 @@ impl Taken {
     }
 }
 
-/// One router, or why it is left out.
+/// One instance, or why it is left out.
 fn router(
     config: &NodeConfigSpec,
+    own: &NodeFamily,
     keys: &Keys,
     inventory: &Inventory,
     notes: &mut Vec<String>,
@@ -115,21 +139,21 @@ fn router(
     let protocol = protocol(config, keys, notes)?;
     let found = interface::find(config, inventory, notes);
     if let Some((name, interface)) = found {
-        fits(config, &protocol, name, interface)?;
+        fits(own, &protocol, name, interface)?;
     }
     let router = RouterConfig {
         name: config.router.as_str().into(),
-        family: family(config.family),
+        family: family(own.family),
         vrid: Vrid::new(config.virtual_router_id).ok_or("VRID 0")?,
         interface: found
-            .filter(|(name, i)| has_source(config, name, i, notes))
+            .filter(|(name, i)| has_source(own, name, i, notes))
             .map(|(_, i)| i.index),
         protocol,
         priority: Priority::new(config.priority).ok_or("priority 0")?,
-        addresses: config.addresses.iter().map(virtual_address).collect(),
+        addresses: own.addresses.iter().map(virtual_address).collect(),
         address_lifetime: lifetime(config.address_lifetime),
-        transport: transport(config, inventory)?,
-        source: config.source,
+        transport: transport(own, inventory, notes),
+        source: own.source,
         preemption: preemption(config.preemption),
         down_advertisements: u8::try_from(config.election.down_advertisements)
             .ok()
@@ -204,12 +228,12 @@ fn password(secret: &SecretKey, keys: &Keys, notes: &mut Vec<String>) -> Result<
 
 /// Whether an advertisement fits into the interface's MTU.
 fn fits(
-    config: &NodeConfigSpec,
+    own: &NodeFamily,
     protocol: &Protocol,
     name: &str,
     interface: &Interface,
 ) -> Result<(), String> {
-    let (header, each) = match config.family {
+    let (header, each) = match own.family {
         AddressFamily::V4 => (20 + 8, 4),
         AddressFamily::V6 => (40 + 8, 16),
     };
@@ -217,7 +241,7 @@ fn fits(
         Protocol::V2 { .. } => 8,
         Protocol::V3 { .. } => 0,
     };
-    let count = config.addresses.len();
+    let count = own.addresses.len();
     let mtu = usize::try_from(interface.mtu).unwrap_or(usize::MAX);
     let needed = header + trailer + each * count;
     if needed > mtu {
@@ -230,12 +254,12 @@ fn fits(
 
 /// Whether the interface has the address from which the peers expect advertisements.
 fn has_source(
-    config: &NodeConfigSpec,
+    own: &NodeFamily,
     name: &str,
     interface: &Interface,
     notes: &mut Vec<String>,
 ) -> bool {
-    let Some(source) = config.source else {
+    let Some(source) = own.source else {
         return true;
     };
     let mut usable = interface
@@ -252,7 +276,7 @@ fn has_source(
     found
 }
 
-fn transport(config: &NodeConfigSpec, inventory: &Inventory) -> Result<Transport, String> {
+fn transport(own: &NodeFamily, inventory: &Inventory, notes: &mut Vec<String>) -> Transport {
     let others = |peers: &[NodePeer]| -> Vec<Peer> {
         let foreign = peers.iter().filter(|p| !is_own(p.address, inventory));
         foreign
@@ -262,20 +286,20 @@ fn transport(config: &NodeConfigSpec, inventory: &Inventory) -> Result<Transport
             })
             .collect()
     };
-    match &config.transport {
-        NodeTransport::Multicast { group, extra_peers } => Ok(Transport::Multicast {
-            group: group.unwrap_or(match config.family {
+    match &own.transport {
+        NodeTransport::Multicast { group, extra_peers } => Transport::Multicast {
+            group: group.unwrap_or(match own.family {
                 AddressFamily::V4 => GROUP_IPV4.into(),
                 AddressFamily::V6 => GROUP_IPV6.into(),
             }),
             extra_peers: others(extra_peers),
-        }),
+        },
         NodeTransport::Unicast { peers } => {
             let peers = others(peers);
             if peers.is_empty() {
-                return Err("every unicast peer is this node itself: list another in spec.transport.extraPeers".to_owned());
+                notes.push("runs alone: nobody else takes part, and spec.transport.extraPeers lists no other node".to_owned());
             }
-            Ok(Transport::Unicast { peers })
+            Transport::Unicast { peers }
         }
     }
 }

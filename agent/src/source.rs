@@ -22,7 +22,7 @@ mod yaml;
 use std::io;
 use std::path::Path;
 
-use vipkeeper_crds::NodeConfigSpec;
+use vipkeeper_crds::{NodeConfigSpec, NodeSettings};
 
 pub use diagnosis::{Diagnosis, Position, Severity};
 pub use keys::Keys;
@@ -35,6 +35,8 @@ pub use watch::{Desired, Watch, watch};
 pub struct Loaded {
     /// What the node runs, the longest running router first.
     pub configs: Vec<NodeConfigSpec>,
+    /// What holds for all routers.
+    pub settings: NodeSettings,
     /// The values of all Secrets.
     pub keys: Keys,
     /// What is wrong, by place.

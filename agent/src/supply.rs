@@ -133,7 +133,12 @@ impl Supply {
         self.retired.retain(is_in_use);
         let desired = Arc::clone(&self.desired.borrow_and_update());
         let inventory = Arc::clone(&self.inventory.borrow_and_update());
-        let mut resolved = plan::resolve(&desired.configs, &desired.keys, &inventory);
+        let mut resolved = plan::resolve(
+            &desired.configs,
+            &desired.settings,
+            &desired.keys,
+            &inventory,
+        );
         // Opening sockets waits for locks of the host.
         (self, resolved) = tokio::task::spawn_blocking(move || {
             self.open_links(&mut resolved);

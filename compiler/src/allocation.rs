@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use vipkeeper_crds::NodeAuthentication;
+use vipkeeper_crds::{AddressFamily, NodeAuthentication};
 
-use crate::SecretName;
 use crate::conflict::Claims;
 use crate::finding::{Finding, Remarks};
 use crate::index::{Entry, Index, Previous, Setting};
@@ -16,6 +15,7 @@ use crate::node::Withdrawal;
 use crate::placement::{self, Load, Pool, Reason, Request};
 use crate::pool;
 use crate::router::{Candidates, Router};
+use crate::secret;
 use crate::vrid::{self, Segments};
 
 /// Who gets what.
@@ -42,12 +42,21 @@ pub struct Allocation {
 pub struct Candidate {
     /// Its name.
     pub node: String,
-    /// 1..=254.
+    /// 1..=254, and 255 for the address owner.
     pub priority: u8,
-    /// Its Node's internal address of the router's family, where known.
-    pub address: Option<IpAddr>,
+    /// Its Node's internal addresses, where known.
+    pub addresses: Vec<IpAddr>,
     /// Why it has this priority.
     pub reason: Reason,
+}
+
+impl Candidate {
+    /// Its Node's internal address of `family`, where known.
+    #[must_use]
+    pub fn address(&self, family: AddressFamily) -> Option<IpAddr> {
+        let mut addresses = self.addresses.iter();
+        addresses.find(|a| AddressFamily::of(a) == family).copied()
+    }
 }
 
 impl Allocation {
@@ -106,7 +115,9 @@ fn outside_rules(
     remarks: &mut Remarks,
 ) -> Option<Pool> {
     for (i, entry) in router.addresses.iter().enumerate() {
-        if let Some(node) = index.owner(entry.address) {
+        if let Some(node) = index.owner(entry.address)
+            && router.candidates.owner() != Some(node)
+        {
             let message = format!(
                 "{} is the InternalIP of node {node}: choose an address that belongs to no node",
                 entry.address
@@ -124,29 +135,8 @@ fn secret_exists(index: &Index, router: &Router, remarks: &mut Remarks) {
         NodeAuthentication::None => return,
         NodeAuthentication::Password { secret } => secret,
     };
-    let (namespace, name, key) = (&wanted.namespace, &wanted.name, &wanted.key);
     let path = "spec.authentication.password.secretRef";
-    let full = SecretName {
-        namespace: namespace.clone(),
-        name: name.clone(),
-    };
-    match index.secret(&full) {
-        None => remarks.error(
-            format!("{path}.name"),
-            format!("there is no Secret {name} in namespace {namespace}: create it there, or say its `namespace`"),
-        ),
-        Some(keys) if !keys.contains(key) => {
-            let known: Vec<&str> = keys.iter().map(String::as_str).collect();
-            remarks.error(
-                format!("{path}.key"),
-                format!(
-                    "Secret {namespace}/{name} has no key `{key}`: it has [{}]",
-                    known.join(", ")
-                ),
-            );
-        }
-        Some(_) => {}
-    }
+    secret::exists(wanted, path, |name| index.secret(name), remarks);
 }
 
 /// The VRID that `router` gets, if that and its addresses are free.
@@ -216,7 +206,10 @@ impl Accepted<'_> {
 
     fn candidates(&self, index: &Index, load: &Load) -> Vec<Candidate> {
         let candidate = |(node, priority, reason): (String, u8, Reason)| Candidate {
-            address: self.pool.get(&node).and_then(|e| e.address),
+            addresses: self
+                .pool
+                .get(&node)
+                .map_or_else(Vec::new, |e| e.addresses.clone()),
             node,
             priority,
             reason,

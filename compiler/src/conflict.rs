@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use vipkeeper_crds::{AddressFamily, InterfaceChoice, NodeAddress};
+use vipkeeper_crds::{InterfaceChoice, NodeAddress};
 
 use crate::address;
 use crate::finding::Remarks;
@@ -46,7 +46,7 @@ impl<'a> Claims<'a> {
         segment: &Segment,
         remarks: &mut Remarks,
     ) {
-        let alike = |h: &&Held<'_>| h.vrid == vrid && h.router.family == router.family;
+        let alike = |h: &&Held<'_>| h.vrid == vrid && h.router.meets(router);
         let path = "spec.virtualRouterId";
         for held in self.held.iter().filter(alike) {
             let other = held.router;
@@ -75,9 +75,9 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// The VRIDs of `family` that may be in use on `segment`.
-    pub(crate) fn vrids(&self, family: AddressFamily, segment: &Segment) -> BTreeSet<u8> {
-        let near = |h: &&Held<'_>| h.router.family == family && !segment.apart(h.segment);
+    /// The VRIDs that may be in use on `segment` by elections of a family that `router` has.
+    pub(crate) fn vrids(&self, router: &Router, segment: &Segment) -> BTreeSet<u8> {
+        let near = |h: &&Held<'_>| h.router.meets(router) && !segment.apart(h.segment);
         self.held.iter().filter(near).map(|h| h.vrid).collect()
     }
 
@@ -102,11 +102,13 @@ enum SameLink {
 }
 
 fn same_link(a: &Router, b: &Router) -> SameLink {
-    use InterfaceChoice::{DefaultRoute, FirstAddress, Name, Subnet};
+    use InterfaceChoice::{Around, DefaultRoute, Name, Subnet};
     let either = |yes: bool, otherwise: SameLink| if yes { SameLink::Yes } else { otherwise };
     match (&a.interface, &b.interface) {
         (Name { name: a }, Name { name: b }) => either(a == b, SameLink::No),
-        (DefaultRoute, DefaultRoute) => SameLink::Yes,
+        (DefaultRoute { family: a }, DefaultRoute { family: b }) => {
+            either(a == b, SameLink::Perhaps)
+        }
         (
             Subnet {
                 network: a,
@@ -131,23 +133,23 @@ fn same_link(a: &Router, b: &Router) -> SameLink {
                 network,
                 prefix_length,
             },
-            FirstAddress,
+            Around { .. },
         ) => either(anchored_in(b, *network, *prefix_length), SameLink::Perhaps),
         (
-            FirstAddress,
+            Around { .. },
             Subnet {
                 network,
                 prefix_length,
             },
         ) => either(anchored_in(a, *network, *prefix_length), SameLink::Perhaps),
-        (FirstAddress, FirstAddress) => {
+        (Around { .. }, Around { .. }) => {
             let shared =
                 matches!((a.anchor(), b.anchor()), (Some(a), Some(b)) if share_subnet(a, b));
             either(shared, SameLink::Perhaps)
         }
-        (Name { .. }, DefaultRoute | Subnet { .. } | FirstAddress)
-        | (DefaultRoute, Name { .. } | Subnet { .. } | FirstAddress)
-        | (Subnet { .. } | FirstAddress, Name { .. } | DefaultRoute) => SameLink::Perhaps,
+        (Name { .. }, DefaultRoute { .. } | Subnet { .. } | Around { .. })
+        | (DefaultRoute { .. }, Name { .. } | Subnet { .. } | Around { .. })
+        | (Subnet { .. } | Around { .. }, Name { .. } | DefaultRoute { .. }) => SameLink::Perhaps,
     }
 }
 

@@ -61,7 +61,7 @@ pub struct Finding {
     pub message: String,
 }
 
-/// Findings about one router, while they are collected.
+/// Findings about one object, while they are collected.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Remarks {
     object: ObjectName,
@@ -71,8 +71,12 @@ pub(crate) struct Remarks {
 impl Remarks {
     pub(crate) fn about(router: &VirtualRouter) -> Self {
         let name = router.metadata.name.as_deref().unwrap_or_default();
+        Self::of(ObjectName::new("VirtualRouter", name))
+    }
+
+    pub(crate) fn of(object: ObjectName) -> Self {
         Self {
-            object: ObjectName::new("VirtualRouter", name),
+            object,
             findings: Vec::new(),
         }
     }

@@ -14,6 +14,7 @@
 //! - `allocation`: who gets what, the oldest router first.
 //! - `conflict`, `pool`, `vrid`, `placement`: the rules between routers; between a router and the Nodes; VRIDs;
 //!   the order of nodes and their priorities.
+//! - `settings`, `secret`: the rules of Settings; of references to Secrets.
 //! - `render`, `configurations`: an accepted router for one node; all, kept up to date.
 
 mod address;
@@ -27,7 +28,9 @@ mod placement;
 mod pool;
 mod render;
 mod router;
+mod secret;
 mod selector;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod vrid;
@@ -44,6 +47,7 @@ pub use index::{Foreign, Index, Previous, ReportedInterface, Setting};
 pub use node::Withdrawal;
 pub use placement::Reason;
 pub use render::{ConfigKey, render};
+pub use settings::settings;
 
 /// Everything a compilation looks at.
 #[derive(Clone, Debug, Default)]

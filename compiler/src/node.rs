@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Node, NodeCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use vipkeeper_crds::AddressFamily;
 
 use crate::finding::{Finding, ObjectName, Severity};
 use crate::selector::Labels;
@@ -61,12 +60,6 @@ impl NodeFacts {
             readiness: readiness(node),
             findings,
         }
-    }
-
-    /// The first internal address of `family`.
-    pub(crate) fn address(&self, family: AddressFamily) -> Option<IpAddr> {
-        let mut addresses = self.addresses.iter();
-        addresses.find(|a| AddressFamily::of(a) == family).copied()
     }
 
     /// Whether the node was not ready for so long before `now` that it counts.

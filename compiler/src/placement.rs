@@ -9,11 +9,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use vipkeeper_crds::{Duration, ProtocolVersion};
+use vipkeeper_crds::{AddressFamily, Duration, ProtocolVersion};
 
 use crate::index::Previous;
 use crate::node::Withdrawal;
-use crate::router::{Listed, MAX_CANDIDATES};
+use crate::router::{Listed, MAX_CANDIDATES, OWNER, Router};
 
 /// The priority of the first.
 const HIGHEST: u8 = 254;
@@ -25,8 +25,21 @@ const APART: u64 = 5 * 256;
 pub(crate) struct Eligible {
     pub(crate) preference: i64,
     pub(crate) withdrawal: Option<Withdrawal>,
-    /// Its Node's internal address of the router's family, where known.
-    pub(crate) address: Option<IpAddr>,
+    /// Its Node's internal addresses.
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+impl Eligible {
+    /// Its Node's internal address of `family`, where known.
+    pub(crate) fn address(&self, family: AddressFamily) -> Option<IpAddr> {
+        let mut addresses = self.addresses.iter();
+        addresses.find(|a| AddressFamily::of(a) == family).copied()
+    }
+
+    /// Whether there is an internal address of each of the router's families.
+    pub(crate) fn reached(&self, router: &Router) -> bool {
+        router.families.iter().all(|f| self.address(*f).is_some())
+    }
 }
 
 /// The nodes that could take part in a router, by name.
@@ -120,9 +133,12 @@ pub(crate) fn step(version: ProtocolVersion, interval: Duration, candidates: usi
 }
 
 /// The priorities of listed nodes: as written, but for withdrawn ones, which go below the others as far as there is
-/// room.
+/// room. The owner stays: its addresses are there whatever its priority.
 pub(crate) fn listed(list: &[Listed], pool: &Pool) -> Vec<(String, u8, Reason)> {
-    let withdrawal = |l: &Listed| pool.get(&l.node).and_then(|e| e.withdrawal);
+    let withdrawal = |l: &Listed| {
+        let entry = pool.get(&l.node).filter(|_| l.priority != OWNER);
+        entry.and_then(|e| e.withdrawal)
+    };
     let present = || list.iter().filter(|l| pool.contains_key(&l.node));
     let usable = present().filter(|l| withdrawal(l).is_none());
     let lowest = usable.map(|l| l.priority).min();

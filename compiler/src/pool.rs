@@ -27,7 +27,10 @@ pub(crate) fn pool(
     let eligible = |node: &str, preference: i64| Eligible {
         preference,
         withdrawal: withdrawn.get(node).copied(),
-        address: index.nodes.get(node).and_then(|n| n.address(router.family)),
+        addresses: index
+            .nodes
+            .get(node)
+            .map_or_else(Vec::new, |n| n.addresses.clone()),
     };
     match &router.candidates {
         Candidates::Listed(list) => {
@@ -38,7 +41,7 @@ pub(crate) fn pool(
                 Setting::Cluster => only_present(index, router, list, &mut pool, remarks),
             }
             room_below(list, &pool, remarks);
-            somebody_listens(index.setting, router, pool.len(), &pool, remarks);
+            somebody_listens(router, pool.len(), &pool, remarks);
             pool
         }
         Candidates::Balanced(balance) => {
@@ -49,7 +52,7 @@ pub(crate) fn pool(
             only_addressed(index.setting, router, &mut pool, remarks);
             pinned_takes_part(balance, &pool, remarks);
             let count = pool.len().min(balance.most);
-            somebody_listens(index.setting, router, count, &pool, remarks);
+            somebody_listens(router, count, &pool, remarks);
             pool
         }
     }
@@ -57,25 +60,26 @@ pub(crate) fn pool(
 
 /// Unicast reaches those alone whose addresses are known. The answer is the same for every node.
 fn listed_are_known(router: &Router, list: &[Listed], pool: &Pool, remarks: &mut Remarks) {
-    match router.way {
+    match router.transport.way {
         Way::Multicast { .. } => return,
         Way::Unicast => {}
     }
-    let family = router.family;
-    for (i, listed) in list.iter().enumerate() {
+    let families = |entry| router.families.iter().map(move |family| (entry, *family));
+    for ((i, listed), family) in list.iter().enumerate().flat_map(families) {
         let node = &listed.node;
-        if pool.get(node).is_some_and(|e| e.address.is_some()) {
+        let known = pool.get(node).and_then(|e| e.address(family));
+        if known.is_some() {
             continue;
         }
         let path = format!("spec.nodes.priorities[{i}].node");
         let unknown =
             format!("unicast needs the {family} InternalIP of {node}, which no Node says");
-        if router.extra_peers.is_empty() {
+        if router.transport.extra_peers(family).is_empty() {
             remarks.error(
                 path,
                 format!("{unknown}: add the core v1 Node {node} with `status.addresses`, or list it in spec.transport.extraPeers"),
             );
-        } else if family == AddressFamily::V6 && router.source.is_none() {
+        } else if family == AddressFamily::V6 && router.transport.source(family).is_none() {
             remarks.error(
                 path,
                 format!("{unknown}, and without it {node} would speak from its link-local address: add the core v1 Node {node} with `status.addresses`, or say spec.transport.source"),
@@ -99,19 +103,19 @@ fn only_present(
     pool: &mut Pool,
     remarks: &mut Remarks,
 ) {
-    let unicast = matches!(router.way, Way::Unicast);
+    let unicast = matches!(router.transport.way, Way::Unicast);
     for (i, listed) in list.iter().enumerate() {
         let node = &listed.node;
         let path = format!("spec.nodes.priorities[{i}].node");
-        let reached = pool.get(node).is_some_and(|e| e.address.is_some());
+        let reached = pool.get(node).is_some_and(|e| e.reached(router));
         if !index.nodes.contains_key(node) {
             let message = format!("there is no Node {node}: it takes no part until it joins");
             remarks.warn(path, message);
             pool.remove(node);
         } else if unicast && !reached {
-            let family = router.family;
             let message = format!(
-                "Node {node} has no {family} InternalIP, which unicast needs: it takes no part"
+                "Node {node} has no {} InternalIP, which unicast needs: it takes no part",
+                words(router)
             );
             remarks.warn(path, message);
             pool.remove(node);
@@ -166,16 +170,16 @@ fn somebody_matches(index: &Index, balance: &Balance, pool: &Pool, remarks: &mut
 
 /// By unicast only those take part whose addresses the others know.
 fn only_addressed(setting: Setting, router: &Router, pool: &mut Pool, remarks: &mut Remarks) {
-    match router.way {
+    match router.transport.way {
         Way::Multicast { .. } => return,
         Way::Unicast => {}
     }
-    let unknown = pool.iter().filter(|(_, e)| e.address.is_none());
+    let unknown = pool.iter().filter(|(_, e)| !e.reached(router));
     let unknown: Vec<String> = unknown.map(|(name, _)| name.clone()).collect();
     if unknown.is_empty() {
         return;
     }
-    pool.retain(|_, e| e.address.is_some());
+    pool.retain(|_, e| e.reached(router));
     let shown = unknown.iter().take(NAMES).cloned().collect::<Vec<_>>();
     let more = match unknown.len().saturating_sub(NAMES) {
         0 => String::new(),
@@ -183,7 +187,7 @@ fn only_addressed(setting: Setting, router: &Router, pool: &mut Pool, remarks: &
     };
     let message = format!(
         "unicast needs the {} InternalIP of each Node: {}{more} say none and take no part; add it to `status.addresses`",
-        router.family,
+        words(router),
         shown.join(", ")
     );
     if pool.is_empty() {
@@ -208,33 +212,37 @@ fn pinned_takes_part(balance: &Balance, pool: &Pool, remarks: &mut Remarks) {
     );
 }
 
-/// By unicast a node must have somebody to speak to. `count` of the pool take part.
-fn somebody_listens(
-    setting: Setting,
-    router: &Router,
-    count: usize,
-    pool: &Pool,
-    remarks: &mut Remarks,
-) {
-    match router.way {
+/// By unicast a node without anybody to speak to is on its own. `count` of the pool take part.
+fn somebody_listens(router: &Router, count: usize, pool: &Pool, remarks: &mut Remarks) {
+    match router.transport.way {
         Way::Multicast { .. } => return,
         Way::Unicast => {}
     }
-    let extra = &router.extra_peers;
-    if extra.is_empty() && pool.values().any(|e| e.address.is_none()) {
-        return; // Said already.
+    let unknown = |f: AddressFamily| pool.values().any(|e| e.address(f).is_none());
+    for family in &router.families {
+        let extra = router.transport.extra_peers(*family);
+        if extra.is_empty() && unknown(*family) {
+            continue; // Said already.
+        }
+        let lonely = |own: &Eligible| {
+            let own = own.address(*family);
+            let mut others = pool.values().filter_map(|e| e.address(*family));
+            let among_candidates = count > 1 && others.any(|a| Some(a) != own);
+            !among_candidates && extra.iter().all(|p| Some(p.address) == own)
+        };
+        if let Some((node, _)) = pool.iter().find(|(_, e)| lonely(e)) {
+            let message = format!(
+                "{node} has nobody to speak to and holds the addresses alone: list another node, add spec.transport.extraPeers, or say `mode: Multicast`"
+            );
+            return remarks.warn("spec.transport.mode", message);
+        }
     }
-    let lonely = |own: &Eligible| {
-        let mut others = pool.values().filter_map(|e| e.address);
-        let among_candidates = count > 1 && others.any(|a| Some(a) != own.address);
-        !among_candidates && extra.iter().all(|p| Some(p.address) == own.address)
-    };
-    if let Some((node, _)) = pool.iter().find(|(_, e)| lonely(e)) {
-        let message = format!(
-            "{node} has nobody to speak to: list another node, add spec.transport.extraPeers, or say `mode: Multicast`"
-        );
-        refuse(setting, "spec.transport.mode", message, remarks);
-    }
+}
+
+/// The families of a router, in words.
+fn words(router: &Router) -> String {
+    let names: Vec<String> = router.families.iter().map(ToString::to_string).collect();
+    names.join(" and ")
 }
 
 /// An error from manifests, a warning in a cluster.

@@ -1,10 +1,13 @@
 //! An accepted router for one of its nodes. Decides nothing: the rules have passed, and everything is shared out.
 
-use vipkeeper_crds::{NodeConfigSpec, NodePeer, NodeTransport};
+use vipkeeper_crds::{
+    AddressFamily, Families, NodeCandidate, NodeConfigSpec, NodeFamily, NodePeer, NodeTransport,
+    features,
+};
 
 use crate::allocation::{Allocation, Allocations, Candidate};
 use crate::index::Index;
-use crate::router::{Router, Way};
+use crate::router::{OWNER, Router, Way};
 
 /// Names what one node does for one router.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,49 +25,109 @@ pub fn render(index: &Index, allocations: &Allocations, key: &ConfigKey) -> Opti
     let router = index.router(&key.router)?;
     let mut candidates = allocation.candidates.iter();
     let candidate = candidates.find(|c| c.node == key.node)?;
-    let (transport, source) = match &router.way {
-        Way::Multicast { group } => (
-            NodeTransport::Multicast {
-                group: *group,
-                extra_peers: router.extra_peers.clone(),
-            },
-            router.source,
-        ),
-        Way::Unicast => (
-            NodeTransport::Unicast {
-                peers: peers(router, allocation, candidate),
-            },
-            // The peers know this node by this address and refuse any other.
-            router.source.or(candidate.address),
-        ),
-    };
     Some(NodeConfigSpec {
         node_name: key.node.clone(),
         router: router.name.clone(),
-        family: router.family,
+        generation: router.generation,
+        requires: requires(router, candidate),
+        movement: router.movement,
+        sync_group: router.sync_group.clone(),
         virtual_router_id: allocation.virtual_router_id,
         version: router.version,
         advertisement_interval: router.interval,
         priority: candidate.priority,
-        addresses: router.addresses.clone(),
+        others: others(allocation, candidate),
         interface: router.interface.clone(),
-        transport,
-        source,
+        families: router
+            .families
+            .iter()
+            .map(|f| family(*f, router, allocation, candidate))
+            .collect(),
         authentication: router.authentication.clone(),
         preemption: router.preemption,
         election: router.election.clone(),
         checksum: router.checksum,
         address_lifetime: router.address_lifetime,
+        linger: router.linger,
     })
 }
 
+/// The election of one family.
+fn family(
+    family: AddressFamily,
+    router: &Router,
+    allocation: &Allocation,
+    candidate: &Candidate,
+) -> NodeFamily {
+    let extra_peers = router.transport.extra_peers(family);
+    let source = router.transport.source(family);
+    let (transport, source) = match &router.transport.way {
+        Way::Multicast { group } => (
+            NodeTransport::Multicast {
+                group: group.filter(|g| AddressFamily::of(g) == family),
+                extra_peers,
+            },
+            source,
+        ),
+        Way::Unicast => (
+            NodeTransport::Unicast {
+                peers: peers(family, &extra_peers, allocation, candidate),
+            },
+            // The peers know this node by this address and refuse any other.
+            source.or(candidate.address(family)),
+        ),
+    };
+    NodeFamily {
+        family,
+        addresses: router.addresses_of(family),
+        transport,
+        source,
+    }
+}
+
+/// What an agent must be able to do.
+fn requires(router: &Router, candidate: &Candidate) -> Vec<String> {
+    let together = match router.movement {
+        Families::Together => router.families.len() > 1,
+        Families::Independent => false,
+    };
+    let needed = [
+        (
+            together || router.sync_group.is_some(),
+            features::MOVE_TOGETHER,
+        ),
+        (candidate.priority == OWNER, features::ADDRESS_OWNER),
+    ];
+    let needed = needed.into_iter().filter(|(needed, _)| *needed);
+    needed.map(|(_, feature)| feature.to_owned()).collect()
+}
+
+/// The other candidates, by name, so that a new order is no news.
+fn others(allocation: &Allocation, candidate: &Candidate) -> Vec<NodeCandidate> {
+    let others = allocation.candidates.iter();
+    let others = others.filter(|c| c.node != candidate.node);
+    let mut others: Vec<NodeCandidate> = others
+        .map(|c| NodeCandidate {
+            node: c.node.clone(),
+            addresses: c.addresses.clone(),
+        })
+        .collect();
+    others.sort_by(|a, b| a.node.cmp(&b.node));
+    others
+}
+
 /// Whom `candidate` speaks to: the other candidates, then the extra peers, each once and never itself.
-fn peers(router: &Router, allocation: &Allocation, candidate: &Candidate) -> Vec<NodePeer> {
-    let extra = &router.extra_peers;
+fn peers(
+    family: AddressFamily,
+    extra: &[NodePeer],
+    allocation: &Allocation,
+    candidate: &Candidate,
+) -> Vec<NodePeer> {
+    let own = candidate.address(family);
     let others = allocation.candidates.iter();
     let others = others.filter(|c| c.node != candidate.node);
     let mut peers: Vec<NodePeer> = others
-        .filter_map(|c| c.address)
+        .filter_map(|c| c.address(family))
         .filter(|a| !extra.iter().any(|p| p.address == *a))
         .map(|address| NodePeer {
             address,
@@ -74,6 +137,6 @@ fn peers(router: &Router, allocation: &Allocation, candidate: &Candidate) -> Vec
     // By address, so that a new order of the candidates is no news to the peers.
     peers.sort_by_key(|p| p.address);
     peers.extend(extra);
-    peers.retain(|p| Some(p.address) != candidate.address);
+    peers.retain(|p| Some(p.address) != own);
     peers
 }

@@ -11,55 +11,71 @@ mod transport;
 use std::net::IpAddr;
 
 use vipkeeper_crds::{
-    AddressFamily, AddressLifetime, Checksum, Duration, Election, Interface, InterfaceChoice,
-    InterfaceType, NodeAddress, NodeAuthentication, NodePeer, NodePreemption, ProtocolVersion,
-    VirtualRouter, VirtualRouterSpec,
+    AddressFamily, AddressLifetime, Checksum, Duration, Election, Families, Interface,
+    InterfaceChoice, InterfaceType, NodeAddress, NodeAuthentication, NodePreemption,
+    ProtocolVersion, VirtualRouter, VirtualRouterSpec,
 };
 
 use crate::address;
 use crate::finding::Remarks;
 use crate::index::Setting;
 
-pub(crate) use candidates::{Balance, Candidates, Listed, MAX_CANDIDATES};
+pub(crate) use candidates::{Balance, Candidates, Listed, MAX_CANDIDATES, OWNER};
+pub(crate) use transport::{Transport, Way};
 
 /// The bytes that IPv4 and VRRP take of the 1500 of a frame are few enough for 255 addresses; IPv6 has room for
 /// (1500 − 40 − 8) / 16.
 const IPV6_ADDRESSES_IN_1500: usize = 90;
 
+/// The most addresses of a router, and of one family: the count is one byte (RFC 9568 §5.2.5).
+const MAX_ADDRESSES: usize = 256;
+const MAX_OF_A_FAMILY: usize = 255;
+/// The longest name of a group.
+const MAX_GROUP: usize = 63;
+
 /// A router whose own rules have passed.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Router {
     pub(crate) name: String,
-    pub(crate) family: AddressFamily,
+    /// Of its object; 0 if it has none.
+    pub(crate) generation: i64,
+    /// IPv4 first; one or two.
+    pub(crate) families: Vec<AddressFamily>,
+    pub(crate) movement: Families,
+    pub(crate) sync_group: Option<String>,
     /// `None` if it is to be allocated.
     pub(crate) vrid: Option<u8>,
     pub(crate) version: ProtocolVersion,
     pub(crate) interval: Duration,
+    /// Of all families, as written.
     pub(crate) addresses: Vec<NodeAddress>,
     pub(crate) interface: InterfaceChoice,
     pub(crate) candidates: Candidates,
-    pub(crate) way: Way,
-    pub(crate) extra_peers: Vec<NodePeer>,
-    pub(crate) source: Option<IpAddr>,
+    pub(crate) transport: Transport,
     pub(crate) authentication: NodeAuthentication,
     pub(crate) preemption: NodePreemption,
     pub(crate) election: Election,
     pub(crate) checksum: Checksum,
     pub(crate) address_lifetime: AddressLifetime,
-}
-
-/// How advertisements travel.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Way {
-    Multicast { group: Option<IpAddr> },
-    Unicast,
+    pub(crate) linger: Duration,
 }
 
 impl Router {
     /// The address by which the interface is found if nothing else is said.
     pub(crate) fn anchor(&self) -> Option<NodeAddress> {
-        let mut addresses = self.addresses.iter();
-        addresses.find(|a| !address::link_local(a.address)).copied()
+        anchor(&self.addresses)
+    }
+
+    /// The addresses of one family.
+    pub(crate) fn addresses_of(&self, family: AddressFamily) -> Vec<NodeAddress> {
+        let all = self.addresses.iter();
+        let own = all.filter(|a| AddressFamily::of(&a.address) == family);
+        own.copied().collect()
+    }
+
+    /// Whether the two have elections of one family.
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        self.families.iter().any(|f| other.families.contains(f))
     }
 }
 
@@ -73,6 +89,7 @@ pub(crate) fn check(
     let spec = &object.spec;
     let name = identity(object, remarks);
     let addresses = addresses(spec, remarks);
+    let sync_group = group(spec, remarks);
     let interface = interface(spec, addresses.as_deref(), remarks);
     let vrid = vrid(spec, setting, remarks);
     let version = protocol::version(spec, remarks);
@@ -81,31 +98,63 @@ pub(crate) fn check(
     protocol::election(spec, remarks);
     let authentication = protocol::authentication(spec, version, remarks);
     protocol::address_lifetime(spec, remarks);
+    protocol::handover(spec, remarks);
     let candidates = candidates::candidates(object, version.zip(interval), remarks);
 
-    // The rest depends on the family, which the addresses decide.
+    // The rest depends on the families, which the addresses decide.
     let addresses = addresses?;
-    let family = AddressFamily::of(&addresses.first()?.address);
-    protocol::of_family(spec, version, family, &addresses, remarks);
-    let transport = transport::transport(spec, family, &addresses, remarks);
+    let families = families(&addresses);
+    protocol::of_families(spec, version, &families, &addresses, remarks);
+    let transport = transport::transport(spec, &families, &addresses, remarks);
     Some(Router {
         name: name?,
-        family,
+        generation: object.metadata.generation.unwrap_or(0),
+        families,
+        movement: spec.families,
+        sync_group: sync_group?,
         vrid: vrid?,
         version: version?,
         interval: interval?,
         addresses,
         interface: interface?,
         candidates,
-        way: transport.way,
-        extra_peers: transport.extra_peers,
-        source: transport.source,
+        transport,
         authentication: authentication?,
         preemption: preemption?,
         election: spec.election.clone(),
         checksum: spec.checksum,
         address_lifetime: spec.address_lifetime,
+        linger: spec.handover.linger,
     })
+}
+
+/// The families of `addresses`, IPv4 first.
+fn families(addresses: &[NodeAddress]) -> Vec<AddressFamily> {
+    let present = |f: &AddressFamily| {
+        let mut all = addresses.iter();
+        all.any(|a| AddressFamily::of(&a.address) == *f)
+    };
+    let all = [AddressFamily::V4, AddressFamily::V6];
+    all.into_iter().filter(present).collect()
+}
+
+/// The address by which the interface is found if nothing else is said.
+fn anchor(addresses: &[NodeAddress]) -> Option<NodeAddress> {
+    let mut addresses = addresses.iter();
+    addresses.find(|a| !address::link_local(a.address)).copied()
+}
+
+/// The group; inside, `None` if it is in none.
+fn group(spec: &VirtualRouterSpec, remarks: &mut Remarks) -> Option<Option<String>> {
+    let Some(group) = &spec.sync_group else {
+        return Some(None);
+    };
+    if group.is_empty() || group.chars().count() > MAX_GROUP {
+        let message = format!("a group's name has 1 to {MAX_GROUP} characters");
+        remarks.error("spec.syncGroup", message);
+        return None;
+    }
+    Some(Some(group.clone()))
 }
 
 fn identity(object: &VirtualRouter, remarks: &mut Remarks) -> Option<String> {
@@ -149,15 +198,14 @@ fn vrid(spec: &VirtualRouterSpec, setting: Setting, remarks: &mut Remarks) -> Op
     }
 }
 
-/// The addresses, if every one is usable and all are of one family.
+/// The addresses, if every one is usable.
 fn addresses(spec: &VirtualRouterSpec, remarks: &mut Remarks) -> Option<Vec<NodeAddress>> {
     let count = spec.addresses.len();
-    if count == 0 || count > 255 {
-        let message = format!("{count} addresses: a virtual router has 1 to 255");
+    if count == 0 || count > MAX_ADDRESSES {
+        let message = format!("{count} addresses: a virtual router has 1 to {MAX_ADDRESSES}");
         remarks.error("spec.addresses", message);
         return None;
     }
-    let mut family = None;
     let mut good: Vec<NodeAddress> = Vec::with_capacity(count);
     for (i, entry) in spec.addresses.iter().enumerate() {
         let path = format!("spec.addresses[{i}].address");
@@ -169,10 +217,9 @@ fn addresses(spec: &VirtualRouterSpec, remarks: &mut Remarks) -> Option<Vec<Node
             }
         };
         let own = AddressFamily::of(&address);
-        let first = *family.get_or_insert(own);
         let length_path = format!("spec.addresses[{i}].prefixLength");
         let prefix_length = prefix_length(entry.prefix_length, own, length_path, remarks);
-        if let Some(message) = why_not(address, prefix_length, first, &good) {
+        if let Some(message) = why_not(address, prefix_length, &good) {
             remarks.error(path, message);
             continue;
         }
@@ -180,6 +227,16 @@ fn addresses(spec: &VirtualRouterSpec, remarks: &mut Remarks) -> Option<Vec<Node
             address,
             prefix_length,
         }));
+    }
+    for family in families(&good) {
+        let of_family = good.iter().map(|a| AddressFamily::of(&a.address));
+        let count = of_family.filter(|f| *f == family).count();
+        if count > MAX_OF_A_FAMILY {
+            let message = format!(
+                "{count} {family} addresses: an advertisement has at most {MAX_OF_A_FAMILY}; put the others into another VirtualRouter"
+            );
+            remarks.error("spec.addresses", message);
+        }
     }
     (good.len() == count).then_some(good)
 }
@@ -204,18 +261,7 @@ fn prefix_length(
 }
 
 /// Why a well-formed address cannot be the next virtual address, if so.
-fn why_not(
-    address: IpAddr,
-    prefix_length: Option<u8>,
-    family: AddressFamily,
-    before: &[NodeAddress],
-) -> Option<String> {
-    let own = AddressFamily::of(&address);
-    if own != family {
-        return Some(format!(
-            "{own} beside {family}: a router of both families is refused until they can move together; make a second VirtualRouter for the {own} addresses"
-        ));
-    }
+fn why_not(address: IpAddr, prefix_length: Option<u8>, before: &[NodeAddress]) -> Option<String> {
     if before.iter().any(|a| a.address == address) {
         return Some(format!("{address} is listed twice: remove one"));
     }
@@ -235,7 +281,8 @@ fn interface(
                 "required, because every interface has a subnet for link-local addresses: say `interface: {type: Name, name: …}`",
             );
         }
-        return Some(InterfaceChoice::FirstAddress);
+        let address = addresses.and_then(anchor)?.address;
+        return Some(InterfaceChoice::Around { address });
     };
     only_member_of_its_type(interface, remarks);
     match interface.kind {
@@ -268,7 +315,11 @@ fn interface(
                 }
             }
         }
-        InterfaceType::DefaultRoute => Some(InterfaceChoice::DefaultRoute),
+        InterfaceType::DefaultRoute => {
+            let first = addresses.and_then(<[NodeAddress]>::first)?;
+            let family = AddressFamily::of(&first.address);
+            Some(InterfaceChoice::DefaultRoute { family })
+        }
     }
 }
 
@@ -301,10 +352,14 @@ fn required<'a, T>(
 }
 
 /// More addresses than a frame of 1500 bytes carries.
-fn crowded(family: AddressFamily, count: usize, remarks: &mut Remarks) {
-    if family == AddressFamily::V6 && count > IPV6_ADDRESSES_IN_1500 {
+fn crowded(addresses: &[NodeAddress], remarks: &mut Remarks) {
+    let addresses = addresses.iter().enumerate();
+    let ipv6 = addresses.filter(|(_, a)| a.address.is_ipv6());
+    let places: Vec<usize> = ipv6.map(|(i, _)| i).collect();
+    let count = places.len();
+    if let Some(beyond) = places.get(IPV6_ADDRESSES_IN_1500) {
         remarks.warn(
-            format!("spec.addresses[{IPV6_ADDRESSES_IN_1500}]"),
+            format!("spec.addresses[{beyond}]"),
             format!(
                 "{count} IPv6 addresses need an MTU of {}: an advertisement on a link of 1500 carries {IPV6_ADDRESSES_IN_1500}; spread them over several routers",
                 40 + 8 + 16 * count

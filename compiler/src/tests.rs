@@ -8,7 +8,7 @@ mod vrids;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
-use vipkeeper_crds::{NodeTransport, ProtocolVersion};
+use vipkeeper_crds::{AddressFamily, InterfaceChoice, NodeTransport, ProtocolVersion};
 
 use super::*;
 
@@ -137,6 +137,11 @@ fn a_router_that_breaks_no_rule_runs_on_its_candidates_alone() {
             json!({"transport": {"mode": "Unicast"}}),
         ),
         addresses_of(90),
+        json!({"addresses": [{"address": "192.0.2.100"}, {"address": "2001:db8::100"}], "families": "Independent"}),
+        json!({"addresses": [{"address": "2001:db8::100"}, {"address": "192.0.2.100"}], "interface": null, "checksum": "RFC9568",
+            "transport": {"mode": "Unicast", "extraPeers": [{"address": "192.0.2.9"}, {"address": "2001:db8::9"}]}}),
+        json!({"syncGroup": "gateway", "handover": {"linger": "0s"}}),
+        json!({"handover": {"linger": "1m"}}),
         balanced(json!({})),
         balanced(
             json!({"selectors": [{"matchLabels": {"role": "edge"}}, {}], "maxCandidates": 32}),
@@ -221,7 +226,7 @@ fn unicast_peers_are_the_others_and_the_source_is_what_they_know() {
     let patch = json!({"transport": {"mode": "Unicast", "extraPeers": [{"address": "192.0.2.9", "minTTL": 64}]}});
     let compiled = compile(&objects(vec![router("r", patch)]), "b");
     let config = &compiled.configs[0];
-    let NodeTransport::Unicast { peers } = &config.transport else {
+    let NodeTransport::Unicast { peers } = &config.families[0].transport else {
         panic!("{config:?}");
     };
     let peers: Vec<_> = peers
@@ -232,7 +237,10 @@ fn unicast_peers_are_the_others_and_the_source_is_what_they_know() {
         peers,
         [("192.0.2.1".to_owned(), 0), ("192.0.2.9".to_owned(), 64)]
     );
-    assert_eq!(config.source, Some("192.0.2.2".parse().unwrap()));
+    assert_eq!(
+        config.families[0].source,
+        Some("192.0.2.2".parse().unwrap())
+    );
 }
 
 #[test]
@@ -331,6 +339,115 @@ fn one_vrid_serves_both_families() {
     let compiled = pair(json!({}), second);
     assert_eq!(compiled.findings, []);
     assert_eq!(compiled.configs.len(), 2);
+}
+
+#[test]
+fn each_family_gets_its_own_part_of_the_transport() {
+    let patch = json!({
+        "addresses": [{"address": "2001:db8::100"}, {"address": "192.0.2.100"}, {"address": "fe80::1"}],
+        "transport": {"mode": "Unicast", "source": "192.0.2.1", "extraPeers": [{"address": "2001:db8::9"}]},
+        "nodes": {"priorities": [{"node": "a", "priority": 100}, {"node": "b", "priority": 90}]},
+    });
+    let compiled = compile(&objects(vec![router("r", patch)]), "a");
+    let [config] = &compiled.configs[..] else {
+        panic!("{compiled:?}");
+    };
+    let families = config.families.iter().map(|f| {
+        let NodeTransport::Unicast { peers } = &f.transport else {
+            panic!("{f:?}");
+        };
+        let addresses: Vec<_> = f.addresses.iter().map(|a| a.address.to_string()).collect();
+        let peers: Vec<_> = peers.iter().map(|p| p.address.to_string()).collect();
+        (
+            f.family,
+            addresses.join(" "),
+            peers.join(" "),
+            f.source.unwrap().to_string(),
+        )
+    });
+    let text = |parts: [&str; 3]| parts.map(str::to_owned);
+    let expected = [
+        (
+            AddressFamily::V4,
+            text(["192.0.2.100", "192.0.2.2", "192.0.2.1"]),
+        ),
+        (
+            AddressFamily::V6,
+            text([
+                "2001:db8::100 fe80::1",
+                "2001:db8::b 2001:db8::9",
+                "2001:db8::a",
+            ]),
+        ),
+    ];
+    let families: Vec<_> = families.map(|(f, a, p, s)| (f, [a, p, s])).collect();
+    assert_eq!(families, expected);
+    assert_eq!(config.requires, ["MoveTogether"]);
+    assert_eq!(config.others.len(), 1);
+    assert_eq!(config.others[0].node, "b");
+    assert_eq!(config.others[0].addresses.len(), 2);
+}
+
+#[test]
+fn the_first_address_that_is_not_link_local_finds_the_interface() {
+    let patch = ipv6(&["fe80::100", "2001:db8::100"], json!({"interface": null}));
+    let compiled = compile(&objects(vec![router("r", patch)]), "a");
+    let address = "2001:db8::100".parse().unwrap();
+    let expected = InterfaceChoice::Around { address };
+    assert_eq!(compiled.configs[0].interface, expected);
+}
+
+#[test]
+fn the_address_owner_has_priority_255_and_may_have_the_address_as_its_own() {
+    let patch = json!({
+        "addresses": [{"address": "192.0.2.1"}],
+        "nodes": {"priorities": [{"node": "a", "priority": 255}, {"node": "b", "priority": 254}]},
+    });
+    let mut objects = objects(vec![router("r", patch)]);
+    let owner = compile(&objects, "a");
+    assert_eq!(owner.findings, []);
+    assert_eq!(owner.configs[0].priority, 255);
+    assert_eq!(owner.configs[0].requires, ["AddressOwner"]);
+    let backup = compile(&objects, "b");
+    assert_eq!(backup.configs[0].priority, 254);
+    assert!(backup.configs[0].requires.is_empty());
+    // Its addresses are there whatever anybody wants.
+    let drain = BTreeMap::from([("vipkeeper.io/drain".to_owned(), String::new())]);
+    objects.nodes[0].metadata.annotations = Some(drain);
+    assert_eq!(compile(&objects, "a").configs[0].priority, 255);
+    // What the owner may, nobody else may.
+    let patch = json!({
+        "addresses": [{"address": "192.0.2.2"}],
+        "nodes": {"priorities": [{"node": "a", "priority": 255}, {"node": "b", "priority": 254}]},
+    });
+    objects.routers = vec![router("r", patch)];
+    let compiled = compile(&objects, "a");
+    assert!(
+        compiled.findings[0]
+            .message
+            .contains("InternalIP of node b")
+    );
+}
+
+#[test]
+fn a_unicast_router_with_one_node_runs_alone_and_says_so() {
+    let patch = json!({
+        "transport": {"mode": "Unicast"},
+        "nodes": {"priorities": [{"node": "a", "priority": 100}]},
+    });
+    for patch in [patch, balanced(json!({"maxCandidates": 1}))] {
+        let mut patch = patch;
+        merge(&mut patch, json!({"transport": {"mode": "Unicast"}}));
+        let compiled = compile(&objects(vec![router("r", patch)]), "a");
+        let [finding] = &compiled.findings[..] else {
+            panic!("{compiled:?}");
+        };
+        assert_eq!(finding.severity, Severity::Warning);
+        assert!(
+            finding.message.contains("holds the addresses alone"),
+            "{finding:?}"
+        );
+    }
 }
 
 #[test]

@@ -80,7 +80,7 @@ pub(crate) fn allocated(
     remarks: &mut Remarks,
 ) -> Option<u8> {
     let segment = segments.get(&router.name);
-    let mut taken = claims.vrids(router.family, segment);
+    let mut taken = claims.vrids(router, segment);
     let previous = index.previous(&router.name);
     let previous = previous.and_then(|p| p.virtual_router_id);
     if let Some(vrid) = previous.filter(|vrid| *vrid > 0 && !taken.contains(vrid)) {
@@ -88,7 +88,7 @@ pub(crate) fn allocated(
     }
     taken.extend(wanted_by_others(index, router, segments));
     let heard = index.foreign.iter();
-    let heard = heard.filter(|f| f.family == router.family && segment.heard(f));
+    let heard = heard.filter(|f| router.families.contains(&f.family) && segment.heard(f));
     taken.extend(heard.map(|f| f.virtual_router_id));
     let free = from_the_name(&router.name).find(|vrid| !taken.contains(vrid));
     if free.is_none() {
@@ -109,7 +109,7 @@ pub(crate) fn heard_elsewhere(
     segment: &Segment,
     remarks: &mut Remarks,
 ) {
-    let same = |f: &&Foreign| f.virtual_router_id == vrid && f.family == router.family;
+    let same = |f: &&Foreign| f.virtual_router_id == vrid && router.families.contains(&f.family);
     if let Some(foreign) = index.foreign.iter().filter(same).find(|f| segment.heard(f)) {
         remarks.warn(
             "spec.virtualRouterId",
@@ -127,7 +127,7 @@ fn wanted_by_others(index: &Index, router: &Router, segments: &Segments<'_>) -> 
     let mut wanted = BTreeSet::new();
     for (name, entry) in index.by_age() {
         let other = entry.router.as_ref();
-        let other = other.filter(|o| o.name != router.name && o.family == router.family);
+        let other = other.filter(|o| o.name != router.name && o.meets(router));
         if let Some(other) = other.filter(|_| !segment.apart(segments.get(name))) {
             let previous = || index.previous(name).and_then(|p| p.virtual_router_id);
             wanted.extend(other.vrid.or_else(previous));
@@ -178,10 +178,10 @@ fn chosen(router: &Router, interface: &ReportedInterface) -> bool {
             network,
             prefix_length,
         } => within(*network, *prefix_length),
-        InterfaceChoice::DefaultRoute => interface.default_route.contains(&router.family),
-        InterfaceChoice::FirstAddress => router.anchor().is_some_and(|anchor| {
+        InterfaceChoice::DefaultRoute { family } => interface.default_route.contains(family),
+        InterfaceChoice::Around { address } => {
             let mut prefixes = interface.prefixes.iter();
-            prefixes.any(|(a, length)| address::holds(*a, *length, anchor.address))
-        }),
+            prefixes.any(|(a, length)| address::holds(*a, *length, *address))
+        }
     }
 }

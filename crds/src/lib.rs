@@ -5,22 +5,25 @@
 //! reports it with its place.
 
 mod duration;
+pub mod features;
 mod node_config;
 mod router;
 mod selector;
+mod settings;
 
 pub use duration::{AddressLifetime, Duration, InvalidDuration};
 pub use node_config::{
     AddressFamily, Authentication as NodeAuthentication, InterfaceChoice, NodeAddress,
-    NodeConfigSpec, NodePeer, Preemption as NodePreemption, ProtocolVersion, SecretKey,
-    Transport as NodeTransport,
+    NodeCandidate, NodeConfigSpec, NodeFamily, NodePeer, Preemption as NodePreemption,
+    ProtocolVersion, SecretKey, Transport as NodeTransport,
 };
 pub use router::{
-    Authentication, AuthenticationType, Checksum, Election, Interface, InterfaceType, Nodes,
-    Password, Peer, Preemption, PreemptionMode, Priority, RouterAddress, SecretRef, Transport,
-    TransportMode, VirtualRouter, VirtualRouterSpec,
+    Authentication, AuthenticationType, Checksum, Election, Families, Handover, Interface,
+    InterfaceType, Nodes, Password, Peer, Preemption, PreemptionMode, Priority, RouterAddress,
+    SecretRef, Transport, TransportMode, VirtualRouter, VirtualRouterSpec,
 };
 pub use selector::{LabelOperator, LabelRequirement, LabelSelector, PreferredNodes};
+pub use settings::{Announcements, Heartbeat, NodeSettings, SETTINGS_NAME, Settings, SettingsSpec};
 
 /// The API group of every object of ours.
 pub const GROUP: &str = "vipkeeper.io";

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::duration::{AddressLifetime, Duration};
-use crate::router::{Checksum, Election};
+use crate::router::{Checksum, Election, Families};
 
 /// What one node does for one virtual router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,27 +17,33 @@ use crate::router::{Checksum, Election};
 pub struct NodeConfigSpec {
     /// The node.
     pub node_name: String,
-    /// The VirtualRouter's name; with `family` the identity of the instance.
+    /// The VirtualRouter's name; with a family the identity of a router instance.
     pub router: String,
-    /// The family of every address here.
-    pub family: AddressFamily,
-    /// 1..=255.
+    /// The VirtualRouter's `metadata.generation` of which this was made; 0 in manifests.
+    #[serde(default)]
+    pub generation: i64,
+    /// What an agent must be able to do to run this, by the names in [`crate::features`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<String>,
+    /// How the elections of two families belong together; of no account with one.
+    pub movement: Families,
+    /// The group of VirtualRouters that move together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_group: Option<String>,
+    /// 1..=255, of every family here.
     pub virtual_router_id: u8,
     /// The version of VRRP.
     pub version: ProtocolVersion,
     /// Valid for the version: 10 ms steps up to 40,950 ms, or whole seconds up to 255.
     pub advertisement_interval: Duration,
-    /// 1..=254.
+    /// 1..=255; 255 if this node is the address owner, whose own configuration has every address.
     pub priority: u8,
-    /// 1 to 255 addresses in the order in which they are advertised.
-    pub addresses: Vec<NodeAddress>,
-    /// How this node finds its interface.
+    /// The other nodes that take part, by name.
+    pub others: Vec<NodeCandidate>,
+    /// How this node finds its interface, which serves all families.
     pub interface: InterfaceChoice,
-    /// How advertisements travel.
-    pub transport: Transport,
-    /// The source of advertisements; `None` for the interface's primary IPv4 or link-local IPv6 address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<IpAddr>,
+    /// An election each, IPv4 first; one or two, of different families.
+    pub families: Vec<NodeFamily>,
     /// A password only with version 2.
     pub authentication: Authentication,
     /// Who takes over from a lower priority, and when.
@@ -48,6 +54,33 @@ pub struct NodeConfigSpec {
     pub checksum: Checksum,
     /// How long the kernel keeps an address that nobody renews.
     pub address_lifetime: AddressLifetime,
+    /// How long the addresses stay, parked, after a planned move: 0 s to 1 min.
+    pub linger: Duration,
+}
+
+/// One election: the part of a router that belongs to a family.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeFamily {
+    /// The family of every address here.
+    pub family: AddressFamily,
+    /// 1 to 255 addresses in the order in which they are advertised.
+    pub addresses: Vec<NodeAddress>,
+    /// How advertisements travel.
+    pub transport: Transport,
+    /// The source of advertisements; `None` for the interface's primary IPv4 or link-local IPv6 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
+}
+
+/// Another node that takes part in the router: where its heartbeat comes from and goes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeCandidate {
+    /// The node's name.
+    pub node: String,
+    /// The internal addresses of its Node, of both families; none if no Node says them.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// An address family.
@@ -125,10 +158,16 @@ pub enum InterfaceChoice {
         /// Its prefix length.
         prefix_length: u8,
     },
-    /// By the default route of the router's family.
-    DefaultRoute,
-    /// By the subnet that holds the router's first address that is not link-local.
-    FirstAddress,
+    /// By the default route.
+    DefaultRoute {
+        /// Which one: of the family of the router's first address.
+        family: AddressFamily,
+    },
+    /// By a subnet of its own that holds an address.
+    Around {
+        /// The router's first address that is not link-local.
+        address: IpAddr,
+    },
 }
 
 /// How advertisements travel.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::duration::{AddressLifetime, Duration};
 use crate::selector::{LabelSelector, PreferredNodes};
 
-/// Virtual addresses of one address family that one node holds at a time. The nodes elect the holder among
+/// Virtual addresses that one node holds at a time. The nodes elect the holder among
 /// themselves by VRRP (RFC 9568); the API server is not asked.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -21,9 +21,10 @@ use crate::selector::{LabelSelector, PreferredNodes};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct VirtualRouterSpec {
-    /// The virtual addresses, 1 to 255, all of one family, in the order in which they are advertised.
+    /// The virtual addresses, 1 to 256 and at most 255 of one family, in the order in which they are advertised. IPv4
+    /// and IPv6 addresses make one election each: see `families`.
     #[schemars(
-        length(min = 1, max = 255),
+        length(min = 1, max = 256),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["address"])
     )]
     pub addresses: Vec<RouterAddress>,
@@ -31,6 +32,11 @@ pub struct VirtualRouterSpec {
     /// holds the first address that is not link-local.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<Interface>,
+    /// How the elections of IPv4 and IPv6 belong together if there are addresses of both. `Together`: one node holds
+    /// all, and a family that cannot run takes the other along. `Independent`: each has its own holder. Default:
+    /// `Together`.
+    #[serde(default)]
+    pub families: Families,
     /// The VRID, 1 to 255: unique on the link for each address family, equal on all nodes. Required where
     /// nobody allocates it, that is in manifests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +75,47 @@ pub struct VirtualRouterSpec {
     /// `Forever`. Default: `30s`.
     #[serde(default)]
     pub address_lifetime: AddressLifetime,
+    /// The name of a group of VirtualRouters that move together, 1 to 63 characters: one node holds the addresses of
+    /// all, and a router that cannot run there takes the others along. Its members have the same candidates, with
+    /// the same order. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub sync_group: Option<String>,
+    /// How a planned move goes: a stop, a drain, a changed priority.
+    #[serde(default)]
+    pub handover: Handover,
+}
+
+/// How the elections of IPv4 and IPv6 belong together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Families {
+    /// One node holds the addresses of both.
+    #[default]
+    Together,
+    /// Each has its own holder.
+    Independent,
+}
+
+/// How a planned move goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Handover {
+    /// How long the old holder keeps the addresses, on its loopback and without answering ARP or neighbour
+    /// discovery, after the new one has them, so that packets on their way still arrive: `0s` to `1m`. Default: `1s`.
+    #[serde(default = "default_linger")]
+    pub linger: Duration,
+}
+
+fn default_linger() -> Duration {
+    Duration::from_secs(1)
+}
+
+impl Default for Handover {
+    fn default() -> Self {
+        Self {
+            linger: default_linger(),
+        }
+    }
 }
 
 fn default_version() -> i64 {
@@ -94,7 +141,7 @@ pub struct RouterAddress {
 #[serde(rename_all = "camelCase")]
 pub struct Interface {
     /// `Name`: by `name`. `Subnet`: an interface with an address in `subnet`. `DefaultRoute`: the interface of the
-    /// default route of the router's family.
+    /// default route of the family of the router's first address.
     #[serde(rename = "type")]
     pub kind: InterfaceType,
     /// With `type: Name`: the interface's name on every node, 1 to 15 bytes.
@@ -157,8 +204,10 @@ pub struct Priority {
     /// The node's name.
     #[schemars(length(min = 1, max = 253))]
     pub node: String,
-    /// 1 to 254; the highest that is alive holds the addresses.
-    #[schemars(range(min = 1, max = 254))]
+    /// 1 to 254; the highest that is alive holds the addresses. 255 for the address owner, at most one: the node whose
+    /// own configuration has every address of the router on the interface; the agent uses them there and neither
+    /// adds nor removes them.
+    #[schemars(range(min = 1, max = 255))]
     pub priority: i64,
 }
 
@@ -232,12 +281,12 @@ pub struct Transport {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["address"])
     )]
     pub extra_peers: Vec<Peer>,
-    /// The source address of advertisements. Default: with `Multicast` the primary IPv4 or the link-local IPv6
+    /// The source address of advertisements of its family. Default: with `Multicast` the primary IPv4 or the link-local IPv6
     /// address of the interface, with `Unicast` the internal address of the own Node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 45))]
     pub source: Option<String>,
-    /// With `mode: Multicast`: the group, of link-local scope (224.0.0.0/24, ff02::/16), equal on all nodes.
+    /// With `mode: Multicast`: the group of its family, of link-local scope (224.0.0.0/24, ff02::/16), equal on all nodes.
     /// Default: `224.0.0.18` or `ff02::12`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 45))]
@@ -258,7 +307,7 @@ pub enum TransportMode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Peer {
-    /// Its address, of the router's family, in canonical form.
+    /// Its address, of a family that the router has, in canonical form.
     #[schemars(length(min = 2, max = 45))]
     pub address: String,
     /// The lowest TTL or hop limit that is accepted from it, 0 to 255: 255 for a peer on the link that sends
@@ -345,6 +394,9 @@ mod tests {
         assert_eq!(spec.transport.mode, TransportMode::Multicast);
         assert_eq!(spec.address_lifetime.to_string(), "30s");
         assert_eq!(spec.checksum, Checksum::Auto);
+        assert_eq!(spec.families, Families::Together);
+        assert_eq!(spec.sync_group, None);
+        assert_eq!(spec.handover.linger.to_string(), "1s");
         assert_eq!(spec.nodes, Nodes::default());
         let json = serde_json::to_value(&spec.nodes).unwrap();
         assert_eq!(json, serde_json::json!({"priorities": []}));

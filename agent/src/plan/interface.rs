@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use vipkeeper_crds::{AddressFamily, InterfaceChoice, NodeAddress, NodeConfigSpec};
+use vipkeeper_crds::{AddressFamily, InterfaceChoice, NodeConfigSpec};
 use vipkeeper_vrrp::Ifindex;
 
 use crate::inventory::{Interface, InterfaceAddress, Inventory};
@@ -36,25 +36,19 @@ pub(super) fn find<'a>(
                 .collect(),
             format!("has an address in {network}/{prefix_length}"),
         ),
-        InterfaceChoice::DefaultRoute => (
+        InterfaceChoice::DefaultRoute { family } => (
             named()
-                .filter(|(_, i)| default_route(i, config.family))
+                .filter(|(_, i)| default_route(i, *family))
                 .map(|n| (0, n))
                 .collect(),
-            format!("has the {} default route", config.family),
+            format!("has the {family} default route"),
         ),
-        InterfaceChoice::FirstAddress => {
-            let first = anchor(config);
-            (
-                named()
-                    .filter_map(|n| Some((around(n.1, first?)?, n)))
-                    .collect(),
-                format!(
-                    "has a subnet with {}",
-                    first.map_or_else(|| "a first address".to_owned(), |a| a.to_string())
-                ),
-            )
-        }
+        InterfaceChoice::Around { address } => (
+            named()
+                .filter_map(|n| Some((around(n.1, *address)?, n)))
+                .collect(),
+            format!("has a subnet with {address}"),
+        ),
     };
     // The most specific subnet, then the lowest index: the same answer as long as nothing changes.
     found.sort_by_key(|(length, (_, i))| (std::cmp::Reverse(*length), i.index));
@@ -122,16 +116,6 @@ fn default_route(interface: &Interface, family: AddressFamily) -> bool {
         AddressFamily::V4 => interface.default_route_ipv4,
         AddressFamily::V6 => interface.default_route_ipv6,
     }
-}
-
-/// The router's first address that is not link-local.
-fn anchor(config: &NodeConfigSpec) -> Option<IpAddr> {
-    let link_local = |a: &&NodeAddress| match a.address {
-        IpAddr::V4(a) => a.is_link_local(),
-        IpAddr::V6(a) => a.is_unicast_link_local(),
-    };
-    let mut addresses = config.addresses.iter();
-    addresses.find(|a| !link_local(a)).map(|a| a.address)
 }
 
 fn holds((first, prefix_length): (IpAddr, u8), address: IpAddr) -> bool {

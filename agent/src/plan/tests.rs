@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vipkeeper_crds::{Duration as Interval, Election, InterfaceChoice, NodeAddress};
+use vipkeeper_crds::{Duration as Interval, Election, Families, InterfaceChoice, NodeAddress};
 
 use super::*;
 use crate::inventory::InterfaceAddress;
@@ -13,26 +13,34 @@ fn config(name: &str, address: &str) -> NodeConfigSpec {
     NodeConfigSpec {
         node_name: "a".into(),
         router: name.into(),
-        family,
+        generation: 0,
+        requires: Vec::new(),
+        movement: Families::Together,
+        sync_group: None,
         virtual_router_id: 51,
         version: ProtocolVersion::V3,
         advertisement_interval: Interval::from_millis(250),
         priority: 100,
-        addresses: vec![NodeAddress {
-            address,
-            prefix_length: family.bits(),
+        others: Vec::new(),
+        interface: InterfaceChoice::Around { address },
+        families: vec![NodeFamily {
+            family,
+            addresses: vec![NodeAddress {
+                address,
+                prefix_length: family.bits(),
+            }],
+            transport: NodeTransport::Multicast {
+                group: None,
+                extra_peers: Vec::new(),
+            },
+            source: None,
         }],
-        interface: InterfaceChoice::FirstAddress,
-        transport: NodeTransport::Multicast {
-            group: None,
-            extra_peers: Vec::new(),
-        },
-        source: None,
         authentication: NodeAuthentication::None,
         preemption: NodePreemption::Always,
         election: Election::default(),
         checksum: Checksum::Auto,
         address_lifetime: AddressLifetime::default(),
+        linger: Interval::from_secs(1),
     }
 }
 
@@ -103,8 +111,13 @@ fn inventory() -> Inventory {
     }
 }
 
+/// With no Settings.
+fn plan_of(configs: &[NodeConfigSpec], keys: &Keys, inventory: &Inventory) -> Resolved {
+    resolve(configs, &NodeSettings::default(), keys, inventory)
+}
+
 fn index_of(config: &NodeConfigSpec, inventory: &Inventory) -> (Option<u32>, Vec<String>) {
-    let resolved = resolve(std::slice::from_ref(config), &Keys::default(), inventory);
+    let resolved = plan_of(std::slice::from_ref(config), &Keys::default(), inventory);
     let [router] = &resolved.plan.routers[..] else {
         panic!("{resolved:?}");
     };
@@ -119,14 +132,18 @@ fn each_way_to_choose_an_interface_finds_it() {
         network: network.parse().unwrap(),
         prefix_length,
     };
+    let around = |address: &str| InterfaceChoice::Around {
+        address: address.parse().unwrap(),
+    };
+    let default_route = |family| InterfaceChoice::DefaultRoute { family };
     for (address, choice, expected) in [
-        ("192.0.2.100", InterfaceChoice::FirstAddress, Some(3)),
-        ("10.9.9.9", InterfaceChoice::FirstAddress, Some(2)),
-        ("2001:db8::100", InterfaceChoice::FirstAddress, Some(3)),
-        ("198.51.100.1", InterfaceChoice::FirstAddress, None),
-        ("203.0.113.1", InterfaceChoice::FirstAddress, None),
-        ("198.51.100.1", InterfaceChoice::DefaultRoute, Some(2)),
-        ("2001:db8::100", InterfaceChoice::DefaultRoute, Some(3)),
+        ("192.0.2.100", around("192.0.2.100"), Some(3)),
+        ("10.9.9.9", around("10.9.9.9"), Some(2)),
+        ("2001:db8::100", around("2001:db8::100"), Some(3)),
+        ("198.51.100.1", around("198.51.100.1"), None),
+        ("203.0.113.1", around("203.0.113.1"), None),
+        ("198.51.100.1", default_route(AddressFamily::V4), Some(2)),
+        ("2001:db8::100", default_route(AddressFamily::V6), Some(3)),
         ("198.51.100.1", name("eth1"), Some(3)),
         ("198.51.100.1", name("eth9"), None),
         ("198.51.100.1", subnet("10.0.0.0", 24), Some(2)),
@@ -184,17 +201,64 @@ fn of_several_interfaces_the_most_specific_then_the_first_is_taken() {
 }
 
 #[test]
-fn the_first_address_that_is_not_link_local_finds_the_interface() {
-    let mut config = config("r", "fe80::100");
-    let global = self::config("r", "2001:db8::100").addresses;
-    config.addresses.extend(global);
-    assert_eq!(index_of(&config, &inventory()).0, Some(3));
+fn a_router_of_both_families_is_one_instance_each_on_one_interface() {
+    let mut config = config("r", "192.0.2.100");
+    let sixth = self::config("r", "2001:db8::100").families;
+    config.families.extend(sixth);
+    let resolved = plan_of(&[config], &Keys::default(), &inventory());
+    assert_eq!(resolved.notes, []);
+    let instances: Vec<_> = resolved
+        .plan
+        .routers
+        .iter()
+        .map(|r| (r.family, r.interface.map(Ifindex::get), r.addresses.len()))
+        .collect();
+    assert_eq!(
+        instances,
+        [(Family::V4, Some(3), 1), (Family::V6, Some(3), 1)]
+    );
+}
+
+#[test]
+fn what_an_older_agent_cannot_do_it_leaves_out_and_says() {
+    let config = NodeConfigSpec {
+        requires: vec![features::MOVE_TOGETHER.into(), "Levitation".into()],
+        ..config("r", "192.0.2.100")
+    };
+    let resolved = plan_of(&[config], &Keys::default(), &inventory());
+    assert_eq!(resolved.plan.routers, []);
+    let message = &resolved.notes[0].message;
+    assert!(
+        message.contains("UnsupportedFeature: it needs Levitation"),
+        "{message}"
+    );
+}
+
+#[test]
+fn settings_limit_announcements() {
+    let settings = NodeSettings {
+        announcements_per_second: 50,
+        announcement_burst: 7,
+        ..NodeSettings::default()
+    };
+    let budget = |settings: &NodeSettings| {
+        resolve(&[], settings, &Keys::default(), &inventory())
+            .plan
+            .announcements
+    };
+    let expected = AnnouncementBudget {
+        frames_per_second: 50,
+        burst: 7,
+    };
+    assert_eq!(budget(&settings), expected);
+    let unset = budget(&NodeSettings::default());
+    assert_eq!(unset, AnnouncementBudget::default());
 }
 
 #[test]
 fn a_password_is_eight_bytes_without_its_line_end() {
     let protocol = |value: &[u8]| {
-        let resolved = resolve(&[with_password("r")], &keys(value), &inventory());
+        let resolved = plan_of(&[with_password("r")], &keys(value), &inventory());
         let notes: Vec<_> = resolved.notes.into_iter().map(|n| n.message).collect();
         (resolved.plan.routers.first().map(|r| r.protocol), notes)
     };
@@ -222,7 +286,7 @@ fn a_router_without_its_password_is_left_out_and_the_others_run() {
         virtual_router_id: 52,
         ..config("other", "192.0.2.101")
     };
-    let resolved = resolve(&[with_password("r"), other], &Keys::default(), &inventory());
+    let resolved = plan_of(&[with_password("r"), other], &Keys::default(), &inventory());
     let names: Vec<&str> = resolved.plan.routers.iter().map(|r| &*r.name).collect();
     assert_eq!(names, ["other"]);
     assert_eq!(resolved.notes.len(), 1);
@@ -244,7 +308,7 @@ fn one_vrid_of_one_family_runs_once_on_an_interface() {
         config("waits", "198.51.100.1"),
         config("waits-too", "198.51.100.2"),
     ];
-    let resolved = resolve(&configs, &Keys::default(), &inventory());
+    let resolved = plan_of(&configs, &Keys::default(), &inventory());
     let names: Vec<&str> = resolved.plan.routers.iter().map(|r| &*r.name).collect();
     assert_eq!(names, ["first", "elsewhere", "sixth", "waits", "waits-too"]);
     let note = resolved
@@ -261,28 +325,28 @@ fn one_vrid_of_one_family_runs_once_on_an_interface() {
 #[test]
 fn what_does_not_fit_the_interface_is_left_out() {
     let mut config = config("r", "2001:db8::1:0");
-    config.addresses = (0..91_u128)
+    config.families[0].addresses = (0..91_u128)
         .map(|i| NodeAddress {
             address: Ipv6Addr::from_bits(0x2001_0db8 << 96 | 1 << 16 | i).into(),
             prefix_length: 128,
         })
         .collect();
-    let resolved = resolve(&[config.clone()], &Keys::default(), &inventory());
+    let resolved = plan_of(&[config.clone()], &Keys::default(), &inventory());
     assert_eq!(resolved.plan.routers, []);
     assert!(
         resolved.notes[0]
             .message
             .contains("1504 bytes and eth1 has an MTU of 1500")
     );
-    config.addresses.truncate(90);
-    let resolved = resolve(&[config], &Keys::default(), &inventory());
+    config.families[0].addresses.truncate(90);
+    let resolved = plan_of(&[config], &Keys::default(), &inventory());
     assert_eq!(resolved.plan.routers.len(), 1, "{:?}", resolved.notes);
 }
 
 #[test]
 fn the_groups_of_the_rfc_are_the_default() {
     for (address, expected) in [("192.0.2.100", "224.0.0.18"), ("2001:db8::100", "ff02::12")] {
-        let resolved = resolve(&[config("r", address)], &Keys::default(), &inventory());
+        let resolved = plan_of(&[config("r", address)], &Keys::default(), &inventory());
         let Transport::Multicast { group, .. } = resolved.plan.routers[0].transport else {
             panic!("{resolved:?}");
         };
@@ -297,28 +361,27 @@ fn a_node_is_not_its_own_peer() {
             address: a.parse().unwrap(),
             min_ttl: 1,
         };
-        let config = NodeConfigSpec {
-            transport: NodeTransport::Unicast {
-                peers: peers.iter().map(peer).collect(),
-            },
-            ..config("r", "192.0.2.100")
+        let mut config = config("r", "192.0.2.100");
+        config.families[0].transport = NodeTransport::Unicast {
+            peers: peers.iter().map(peer).collect(),
         };
-        resolve(&[config], &Keys::default(), &inventory())
+        plan_of(&[config], &Keys::default(), &inventory())
     };
     let resolved = unicast(&["192.0.2.1", "192.0.2.2"]);
     let peers = resolved.plan.routers[0].transport.peers();
     assert_eq!(peers.len(), 1);
     assert_eq!(peers[0].address.to_string(), "192.0.2.2");
     let resolved = unicast(&["192.0.2.1"]);
-    assert_eq!(resolved.plan.routers, []);
-    assert!(resolved.notes[0].message.contains("this node itself"));
+    assert_eq!(resolved.plan.routers[0].transport.peers(), []);
+    assert!(resolved.notes[0].message.contains("runs alone"));
 }
 
 #[test]
 fn a_router_waits_until_its_interface_has_the_source() {
-    let from = |source: &str| NodeConfigSpec {
-        source: Some(source.parse().unwrap()),
-        ..config("r", "192.0.2.100")
+    let from = |source: &str| {
+        let mut config = config("r", "192.0.2.100");
+        config.families[0].source = Some(source.parse().unwrap());
+        config
     };
     assert_eq!(index_of(&from("192.0.2.1"), &inventory()).0, Some(3));
     let (found, notes) = index_of(&from("10.0.0.1"), &inventory());
@@ -343,7 +406,7 @@ fn everything_else_arrives_as_it_was_said() {
         address_lifetime: AddressLifetime::Forever,
         ..config("r", "192.0.2.100")
     };
-    let resolved = resolve(&[config], &Keys::default(), &inventory());
+    let resolved = plan_of(&[config], &Keys::default(), &inventory());
     let router = &resolved.plan.routers[0];
     assert_eq!(
         router.preemption,

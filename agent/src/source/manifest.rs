@@ -10,7 +10,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Node, Secret};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use vipkeeper_crds::{GROUP, KEY_NAMESPACE, VirtualRouter};
+use vipkeeper_crds::{GROUP, KEY_NAMESPACE, Settings, VirtualRouter};
 
 use super::diagnosis::{DOCUMENT, Diagnosis, Severity};
 use super::schema;
@@ -18,14 +18,10 @@ use super::yaml::{self, Document, Places, Position};
 
 /// The version of our group that is read.
 const API_VERSION: &str = "vipkeeper.io/v1alpha1";
+/// Kinds of our group that are read.
+const OUR_KINDS: [&str; 2] = ["VirtualRouter", "Settings"];
 /// Kinds of our group that only a cluster uses.
-const CLUSTER_KINDS: [&str; 5] = [
-    "VirtualServer",
-    "AddressPool",
-    "AddressClaim",
-    "NodeConfig",
-    "Settings",
-];
+const CLUSTER_KINDS: [&str; 4] = ["VirtualServer", "AddressPool", "AddressClaim", "NodeConfig"];
 /// How deep a List may hold Lists.
 const MAX_LIST_DEPTH: usize = 4;
 
@@ -81,6 +77,7 @@ impl fmt::Display for ObjectId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
     Router,
+    Settings,
     Node,
     Secret,
 }
@@ -89,6 +86,7 @@ impl Kind {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Router => "VirtualRouter",
+            Self::Settings => "Settings",
             Self::Node => "Node",
             Self::Secret => "Secret",
         }
@@ -99,6 +97,7 @@ impl Kind {
 #[derive(Clone, PartialEq)]
 pub(super) enum Body {
     Router(Box<VirtualRouter>),
+    Settings(Box<Settings>),
     Node(Box<Node>),
     /// The values by key.
     Secret(BTreeMap<String, Arc<[u8]>>),
@@ -108,6 +107,7 @@ impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Router(router) => router.fmt(f),
+            Self::Settings(settings) => settings.fmt(f),
             Self::Node(node) => node.fmt(f),
             Self::Secret(values) => f.debug_set().entries(values.keys()).finish(),
         }
@@ -152,7 +152,14 @@ impl Reader<'_> {
             return self.unclear(&places, missing, message);
         };
         match (api_version, kind) {
-            (API_VERSION, "VirtualRouter") => self.router(value, places),
+            (API_VERSION, "VirtualRouter") => {
+                self.ours(Kind::Router, value, places, |r| Body::Router(Box::new(r)));
+            }
+            (API_VERSION, "Settings") => {
+                self.ours(Kind::Settings, value, places, |s| {
+                    Body::Settings(Box::new(s))
+                });
+            }
             ("v1", "Node") => self.node(value, places),
             ("v1", "Secret") => self.secret(value, places),
             ("v1", "List") => self.list(value, &places, depth),
@@ -163,11 +170,12 @@ impl Reader<'_> {
     /// A kind that is not read.
     fn other(&mut self, api_version: &str, kind: &str, places: &Places) {
         let ours = api_version.split('/').next() == Some(GROUP);
-        if ours && kind == "VirtualRouter" {
+        if ours && OUR_KINDS.contains(&kind) {
             let message = format!("`{api_version}` is not known here: write `{API_VERSION}`");
             self.unclear(places, "apiVersion", &message);
         } else if ours && !CLUSTER_KINDS.contains(&kind) {
-            let message = format!("{GROUP} has no kind {kind}: write `VirtualRouter`");
+            let message =
+                format!("{GROUP} has no kind {kind}: write `VirtualRouter` or `Settings`");
             self.unclear(places, "kind", &message);
         } else {
             let message = format!("kind {kind} is not used by the standalone agent");
@@ -195,8 +203,14 @@ impl Reader<'_> {
         }
     }
 
-    fn router(&mut self, mut value: Value, places: Places) {
-        let Some(id) = self.identity(Kind::Router, &value, &places) else {
+    fn ours<T: DeserializeOwned>(
+        &mut self,
+        kind: Kind,
+        mut value: Value,
+        places: Places,
+        body: impl Fn(T) -> Body,
+    ) {
+        let Some(id) = self.identity(kind, &value, &places) else {
             return;
         };
         if let Value::Object(fields) = &mut value {
@@ -208,16 +222,15 @@ impl Reader<'_> {
                 self.say(Severity::Warning, places.key("status"), "status", message);
             }
         }
-        let router = self.typed::<VirtualRouter>(value, &places, Severity::Error, None);
-        let body = router.map(|router| Body::Router(Box::new(router)));
-        self.entry(id, body, places);
+        let object = self.typed::<T>(kind, value, &places, Severity::Error, None);
+        self.entry(id, object.map(body), places);
     }
 
     fn node(&mut self, value: Value, places: Places) {
         let Some(id) = self.identity(Kind::Node, &value, &places) else {
             return;
         };
-        let node = self.typed::<Node>(value, &places, Severity::Warning, None);
+        let node = self.typed::<Node>(Kind::Node, value, &places, Severity::Warning, None);
         let body = node.map(|node| Body::Node(Box::new(node)));
         self.entry(id, body, places);
     }
@@ -228,7 +241,8 @@ impl Reader<'_> {
         };
         // Messages of the reader quote values.
         let why = "cannot be read: `data` holds base64 text, `stringData` plain strings";
-        let secret = self.typed::<Secret>(value, &places, Severity::Warning, Some(why));
+        let secret =
+            self.typed::<Secret>(Kind::Secret, value, &places, Severity::Warning, Some(why));
         let body = secret.map(|secret| {
             let data = secret.data.into_iter().flatten();
             let data = data.map(|(key, value)| (key, Arc::from(value.0)));
@@ -246,7 +260,7 @@ impl Reader<'_> {
             return None;
         };
         let namespace = match kind {
-            Kind::Router | Kind::Node => "",
+            Kind::Router | Kind::Settings | Kind::Node => "",
             Kind::Secret => text("/metadata/namespace").unwrap_or(KEY_NAMESPACE),
         };
         Some(ObjectId {
@@ -261,6 +275,7 @@ impl Reader<'_> {
     /// is no `T`; `instead` replaces what is said about a value that does not fit.
     fn typed<T: DeserializeOwned>(
         &mut self,
+        kind: Kind,
         value: Value,
         places: &Places,
         unknown: Severity,
@@ -274,7 +289,7 @@ impl Reader<'_> {
         let refused = !strangers.is_empty() && unknown == Severity::Error;
         for path in strangers {
             let message = match unknown {
-                Severity::Error => schema::no_such_field(&path),
+                Severity::Error => schema::no_such_field(kind, &path),
                 Severity::Warning => "no such field: check its spelling and its indentation".into(),
             };
             self.say(unknown, places.key(&path), &path, message);

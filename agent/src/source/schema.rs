@@ -1,19 +1,28 @@
-//! What the schema of VirtualRouter says about a field that is not there.
+//! What the schema of a kind of ours says about a field that is not there.
 
 use std::sync::LazyLock;
 
 use kube::CustomResourceExt as _;
 use serde_json::Value;
-use vipkeeper_crds::VirtualRouter;
+use vipkeeper_crds::{Settings, VirtualRouter};
 
-/// The CRD, made when first needed; null, which has no fields, if it cannot be written.
-static CRD: LazyLock<Value> =
+use super::manifest::Kind;
+
+/// The CRDs, made when first needed; null, which has no fields, if it cannot be written.
+static ROUTER: LazyLock<Value> =
     LazyLock::new(|| serde_json::to_value(VirtualRouter::crd()).unwrap_or_default());
+static SETTINGS: LazyLock<Value> =
+    LazyLock::new(|| serde_json::to_value(Settings::crd()).unwrap_or_default());
 
-/// What to say about the field at `path`, which a VirtualRouter does not have.
-pub(super) fn no_such_field(path: &str) -> String {
+/// What to say about the field at `path`, which `kind` does not have.
+pub(super) fn no_such_field(kind: Kind, path: &str) -> String {
+    let crd = match kind {
+        Kind::Router => &*ROUTER,
+        Kind::Settings => &*SETTINGS,
+        Kind::Node | Kind::Secret => &Value::Null,
+    };
     let fields = match path.rsplit_once('.') {
-        Some((parent, _)) => fields_of(parent),
+        Some((parent, _)) => fields_of(crd, parent),
         // Those of every object, which the schema of one kind does not list.
         None => ["apiVersion", "kind", "metadata", "spec"]
             .map(str::to_owned)
@@ -28,8 +37,8 @@ pub(super) fn no_such_field(path: &str) -> String {
 }
 
 /// The fields of the object at `path`; none if the schema does not list them.
-fn fields_of(path: &str) -> Vec<String> {
-    let mut schema = CRD.pointer("/spec/versions/0/schema/openAPIV3Schema");
+fn fields_of(crd: &Value, path: &str) -> Vec<String> {
+    let mut schema = crd.pointer("/spec/versions/0/schema/openAPIV3Schema");
     for segment in path.split('.') {
         let (name, index) = segment.split_once('[').unwrap_or((segment, ""));
         schema = schema.and_then(|s| s.get("properties")?.get(name));
@@ -53,6 +62,11 @@ mod tests {
 
     #[test]
     fn the_neighbours_of_an_unknown_field_are_listed() {
+        let settings = no_such_field(Kind::Settings, "spec.heartbeat.intervall");
+        assert!(
+            settings.contains("known here are interval, secretRef"),
+            "{settings}"
+        );
         for (path, expected) in [
             ("spek", "known here are apiVersion, kind, metadata, spec"),
             ("spec.interface.nam", "known here are name, subnet, type"),
@@ -66,7 +80,7 @@ mod tests {
             ),
             ("metadata.nam", "check its spelling"),
         ] {
-            let message = no_such_field(path);
+            let message = no_such_field(Kind::Router, path);
             assert!(message.contains(expected), "{path}: {message}");
         }
     }

@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::Node;
 use vipkeeper_compiler::{Compiled, Finding, Objects, SecretName, Severity};
 use vipkeeper_crds::{
-    AuthenticationType, KEY_NAMESPACE, SecretKey, TransportMode, VirtualRouter, VirtualRouterSpec,
+    AuthenticationType, KEY_NAMESPACE, NodeSettings, SETTINGS_NAME, SecretKey, TransportMode,
+    VirtualRouter, VirtualRouterSpec,
 };
 
 use super::diagnosis::Diagnosis;
@@ -22,6 +23,9 @@ use super::manifest::{Body, File, Kind, ObjectId};
 use super::yaml::{Places, Position};
 use super::{Keys, Loaded};
 use gathering::Gathering;
+
+/// The fewest bytes of a heartbeat's key that cannot be guessed.
+const LEAST_KEY: usize = 16;
 
 /// All that is known of the manifests.
 #[derive(Debug, Default)]
@@ -36,6 +40,8 @@ pub struct Store {
     /// The Nodes and keys of the last round, those that were kept included.
     nodes: BTreeMap<String, Node>,
     keys: Keys,
+    /// What holds for all routers.
+    settings: NodeSettings,
 }
 
 /// An object that could be read once.
@@ -66,12 +72,14 @@ impl Store {
         }
         self.objects = gathering.finish(&self.objects, &mut findings);
         let environment = self.environment(&mut findings);
+        self.settings(&environment.secrets, &mut findings);
         let compiled = self.compile(environment, node, &mut findings);
         self.passwords(&mut findings);
         findings.sort();
         findings.dedup();
         Loaded {
             configs: compiled.configs,
+            settings: self.settings.clone(),
             keys: self.keys.clone(),
             findings,
         }
@@ -89,7 +97,7 @@ impl Store {
         let mut keys = Keys::default();
         for (id, known) in &self.objects {
             match &known.body {
-                Body::Router(_) => {}
+                Body::Router(_) | Body::Settings(_) => {}
                 Body::Node(node) => {
                     nodes.insert(id.name.clone(), (**node).clone());
                 }
@@ -119,21 +127,28 @@ impl Store {
         findings: &mut Vec<Diagnosis>,
     ) {
         let (given_nodes, given_keys) = (nodes.clone(), keys.clone());
+        if let Some(key) = &self.settings.heartbeat_key
+            && given_keys.get(key).is_none()
+            && let Some(value) = self.keys.get(key)
+            && let Some(known) = self.default_settings()
+        {
+            let path = "spec.heartbeat.secretRef";
+            let message = gone(&format!("Secret key {key}"));
+            findings.push(known.diagnosis(Severity::Error, path, message));
+            keys.insert(key.clone(), value);
+        }
         for (id, running) in &self.running {
             let Some(known) = self.objects.get(id) else {
                 continue;
             };
-            let mut gone = |path: &str, what: String| {
-                let message = format!(
-                    "{what} is gone: its last state stays in force here until the agent starts again"
-                );
-                findings.push(known.diagnosis(Severity::Error, path, message));
+            let mut say = |path: &str, what: String| {
+                findings.push(known.diagnosis(Severity::Error, path, gone(&what)));
             };
             for (path, name) in needed_nodes(&running.router.spec) {
                 if !given_nodes.contains_key(&name)
                     && let Some(node) = self.nodes.get(&name)
                 {
-                    gone(&path, format!("Node {name}"));
+                    say(&path, format!("Node {name}"));
                     nodes.insert(name, node.clone());
                 }
             }
@@ -142,7 +157,7 @@ impl Store {
                 && let Some(value) = self.keys.get(&key)
             {
                 let path = "spec.authentication.password.secretRef";
-                gone(path, format!("Secret key {key}"));
+                say(path, format!("Secret key {key}"));
                 keys.insert(key, value);
             }
         }
@@ -163,6 +178,56 @@ impl Store {
             of_secret.insert(key.key.clone());
         }
         secrets
+    }
+
+    /// The Settings that count, if they are described.
+    fn default_settings(&self) -> Option<&Known> {
+        let id = ObjectId {
+            kind: Kind::Settings,
+            namespace: String::new(),
+            name: SETTINGS_NAME.to_owned(),
+        };
+        self.objects.get(&id)
+    }
+
+    /// Takes what Settings say; what they said before while they break a rule.
+    fn settings(
+        &mut self,
+        secrets: &BTreeMap<SecretName, BTreeSet<String>>,
+        findings: &mut Vec<Diagnosis>,
+    ) {
+        let mut now = NodeSettings::default();
+        for (id, known) in &self.objects {
+            let Body::Settings(object) = &known.body else {
+                continue;
+            };
+            let (settings, found) = vipkeeper_compiler::settings(object, secrets);
+            for finding in found {
+                findings.push(known.diagnosis(finding.severity, &finding.path, finding.message));
+            }
+            let counts = id.name == SETTINGS_NAME;
+            match settings {
+                Some(settings) if counts => now = settings,
+                None if counts => {
+                    now = self.settings.clone();
+                    let message = format!("{id} keeps its last good state");
+                    findings.push(known.diagnosis(Severity::Warning, "metadata.name", message));
+                }
+                Some(_) | None => {}
+            }
+        }
+        if let (Some(key), Some(known)) = (&now.heartbeat_key, self.default_settings())
+            && let Some(value) = self.keys.get(key)
+            && value.len() < LEAST_KEY
+        {
+            let message = format!(
+                "Secret key {key} has {} bytes: write {LEAST_KEY} random bytes or more",
+                value.len()
+            );
+            let path = "spec.heartbeat.secretRef.key";
+            findings.push(known.diagnosis(Severity::Warning, path, message));
+        }
+        self.settings = now;
     }
 
     /// Whether the passwords of the routers that run can be sent.
@@ -282,6 +347,10 @@ impl Known {
             message,
         }
     }
+}
+
+fn gone(what: &str) -> String {
+    format!("{what} is gone: its last state stays in force here until the agent starts again")
 }
 
 /// The name of the router that a finding refuses.

@@ -688,7 +688,7 @@ proptest! {
                 );
             }
             let vrids: BTreeSet<_> = now.configs.iter().map(|c| c.virtual_router_id).collect();
-            let addresses: BTreeSet<_> = now.configs.iter().map(|c| c.addresses[0].address).collect();
+            let addresses: BTreeSet<_> = now.configs.iter().map(|c| c.families[0].addresses[0].address).collect();
             prop_assert_eq!(vrids.len(), now.configs.len());
             prop_assert_eq!(addresses.len(), now.configs.len());
             // Reading again changes nothing, though more may be said: who was refused now finds all others running.
@@ -705,4 +705,92 @@ fn a_directory_that_is_not_there_is_an_error() {
     let missing = std::env::temp_dir().join("vk-source-missing");
     assert!(load(&missing, "a").is_err());
     assert!(watch(&missing, "a").is_err());
+}
+
+const SETTINGS: &str = "apiVersion: vipkeeper.io/v1alpha1
+kind: Settings
+metadata: {name: default}
+spec:
+  announcements: {framesPerSecond: 50}
+  heartbeat:
+    secretRef: {name: installation, key: key}
+";
+const INSTALLATION: &str = "apiVersion: v1
+kind: Secret
+metadata: {name: installation}
+stringData: {key: 0123456789abcdef}
+";
+
+#[test]
+fn settings_and_their_key_reach_the_agent() {
+    let mut store = Store::default();
+    let loaded = update(
+        &mut store,
+        &[("s.yaml", SETTINGS), ("k.yaml", INSTALLATION)],
+    );
+    assert_eq!(said(&loaded), [""; 0]);
+    assert_eq!(loaded.settings.announcements_per_second, 50);
+    let key = loaded.settings.heartbeat_key.clone().unwrap();
+    assert_eq!(loaded.keys.get(&key), Some(&b"0123456789abcdef"[..]));
+
+    let loaded = update(&mut store, &[("s.yaml", SETTINGS)]);
+    assert_said(
+        &loaded,
+        "s.yaml:7:16: error: spec.heartbeat.secretRef",
+        "is gone",
+    );
+    assert!(loaded.keys.get(&key).is_some());
+
+    let loaded = update(&mut store, &[]);
+    assert_eq!(loaded.settings, NodeSettings::default());
+}
+
+#[test]
+fn bad_settings_keep_the_last_good_ones_and_say_where() {
+    let files = |settings: &str| [file("s.yaml", settings), file("k.yaml", INSTALLATION)];
+    for (text, place, message) in [
+        (
+            SETTINGS.replace("50", "5"),
+            "s.yaml:5:36: error: spec.announcements.framesPerSecond",
+            "10 to 100000",
+        ),
+        (
+            SETTINGS.replace("framesPerSecond", "frames"),
+            "s.yaml:5:19: error: spec.announcements.frames",
+            "known here are burst, framesPerSecond",
+        ),
+        (
+            SETTINGS.replace("key: key", "key: other"),
+            "s.yaml:7:42: error: spec.heartbeat.secretRef.key",
+            "has no key `other`",
+        ),
+    ] {
+        let mut store = Store::default();
+        let good = store.update(&files(SETTINGS), "a").settings;
+        let loaded = store.update(&files(&text), "a");
+        assert_said(&loaded, place, message);
+        assert_said(
+            &loaded,
+            "s.yaml",
+            "Settings default keeps its last good state",
+        );
+        assert_eq!(loaded.settings, good);
+    }
+    let other = SETTINGS.replace("name: default", "name: mine");
+    let loaded = Store::default().update(&files(&other), "a");
+    assert_said(
+        &loaded,
+        "s.yaml:3:18: error: metadata.name",
+        "its name is `default`",
+    );
+    let short = INSTALLATION.replace("0123456789abcdef", "short");
+    let loaded = update(
+        &mut Store::default(),
+        &[("s.yaml", SETTINGS), ("k.yaml", &short)],
+    );
+    assert_said(
+        &loaded,
+        "s.yaml:7:42: warning: spec.heartbeat.secretRef.key",
+        "5 bytes",
+    );
 }

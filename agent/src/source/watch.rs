@@ -17,7 +17,7 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::watch;
 use tracing::{info, warn};
-use vipkeeper_crds::NodeConfigSpec;
+use vipkeeper_crds::{NodeConfigSpec, NodeSettings};
 
 use super::diagnosis::{DOCUMENT, Diagnosis, Position, Severity};
 use super::{Keys, Loaded, Store, directory};
@@ -36,6 +36,8 @@ const PERIOD_MISSING: Duration = Duration::from_secs(1);
 pub struct Desired {
     /// What the node runs, the longest running router first.
     pub configs: Vec<NodeConfigSpec>,
+    /// What holds for all routers: announcements, and the heartbeat, whose key is among `keys`.
+    pub settings: NodeSettings,
     /// The values of all Secrets.
     pub keys: Keys,
     /// What is wrong with the manifests, by place.
@@ -199,6 +201,7 @@ impl Source {
         findings.insert(0, missing);
         Loaded {
             configs: last.configs.clone(),
+            settings: last.settings.clone(),
             keys: last.keys.clone(),
             findings,
         }
@@ -224,11 +227,13 @@ impl Source {
 fn desired(loaded: Loaded, generation: u64) -> Desired {
     let Loaded {
         configs,
+        settings,
         keys,
         findings,
     } = loaded;
     Desired {
         configs,
+        settings,
         keys,
         findings,
         generation,

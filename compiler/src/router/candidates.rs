@@ -10,6 +10,8 @@ use crate::{placement, selector};
 
 /// The most nodes that take part in one router.
 pub(crate) const MAX_CANDIDATES: usize = 32;
+/// The priority of the address owner (RFC 9568 §5.2.4).
+pub(crate) const OWNER: u8 = 255;
 /// How many take part if nothing is said.
 const DEFAULT_CANDIDATES: usize = 5;
 /// The most selectors, and the most preferences.
@@ -31,6 +33,19 @@ pub(crate) enum Candidates {
 pub(crate) struct Listed {
     pub(crate) node: String,
     pub(crate) priority: u8,
+}
+
+impl Candidates {
+    /// The node whose own configuration has the router's addresses, if one does.
+    pub(crate) fn owner(&self) -> Option<&str> {
+        match self {
+            Self::Listed(list) => {
+                let mut owners = list.iter().filter(|l| l.priority == OWNER);
+                owners.next().map(|l| l.node.as_str())
+            }
+            Self::Balanced(_) => None,
+        }
+    }
 }
 
 /// What placement is to regard.
@@ -157,6 +172,14 @@ fn listed(given: &[Priority], remarks: &mut Remarks) -> Vec<Listed> {
             continue;
         };
         if let Some(equal) = good.iter().find(|c| c.priority == priority) {
+            if priority == OWNER {
+                let message = format!(
+                    "{} has priority 255, and an address has one owner: choose 1 to 254 here",
+                    equal.node
+                );
+                remarks.error(format!("{path}.priority"), message);
+                continue;
+            }
             remarks.warn(
                 format!("{path}.priority"),
                 format!(
@@ -175,16 +198,13 @@ fn listed(given: &[Priority], remarks: &mut Remarks) -> Vec<Listed> {
 
 fn priority(entry: &Priority, path: &str, remarks: &mut Remarks) -> Option<u8> {
     match u8::try_from(entry.priority) {
-        Ok(255) => {
-            remarks.error(
-                path,
-                "255 is for the address owner, whose host has the addresses by its own configuration, and is not supported yet: choose 1 to 254",
-            );
-            None
-        }
         Ok(priority) if priority > 0 => Some(priority),
         Ok(_) | Err(_) => {
-            remarks.error(path, format!("{}: choose 1 to 254", entry.priority));
+            let message = format!(
+                "{}: choose 1 to 254, or 255 for the node whose own configuration has every address",
+                entry.priority
+            );
+            remarks.error(path, message);
             None
         }
     }
@@ -198,11 +218,15 @@ fn far_enough_apart(
     interval: Duration,
     remarks: &mut Remarks,
 ) {
-    if given.len() < 3 {
+    // The owner is never a Backup.
+    let backups = given.iter().enumerate();
+    let backups = backups.filter(|(_, entry)| entry.priority != i64::from(OWNER));
+    let mut sorted: Vec<(usize, &Priority)> = backups.collect();
+    let least = if sorted.len() < given.len() { 2 } else { 3 };
+    if sorted.len() < least {
         return;
     }
-    let step = i64::from(placement::step(version, interval, given.len()));
-    let mut sorted: Vec<(usize, &Priority)> = given.iter().enumerate().collect();
+    let step = i64::from(placement::step(version, interval, sorted.len()));
     sorted.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.priority));
     for pair in sorted.windows(2) {
         if let [(_, upper), (i, lower)] = pair {

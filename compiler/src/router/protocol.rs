@@ -10,6 +10,9 @@ use super::{crowded, required};
 use crate::address;
 use crate::finding::Remarks;
 
+/// The longest stay after a planned move, in milliseconds.
+const MAX_LINGER: u64 = 60_000;
+
 pub(super) fn version(spec: &VirtualRouterSpec, remarks: &mut Remarks) -> Option<ProtocolVersion> {
     match spec.version {
         2 => Some(ProtocolVersion::V2),
@@ -103,6 +106,14 @@ pub(super) fn address_lifetime(spec: &VirtualRouterSpec, remarks: &mut Remarks) 
     }
 }
 
+pub(super) fn handover(spec: &VirtualRouterSpec, remarks: &mut Remarks) {
+    let linger = spec.handover.linger;
+    if linger.as_millis() > MAX_LINGER {
+        let message = format!("{linger}: choose 0s to 1m");
+        remarks.error("spec.handover.linger", message);
+    }
+}
+
 pub(super) fn authentication(
     spec: &VirtualRouterSpec,
     version: Option<ProtocolVersion>,
@@ -140,15 +151,15 @@ pub(super) fn authentication(
     }
 }
 
-/// What depends on the family.
-pub(super) fn of_family(
+/// What depends on the families.
+pub(super) fn of_families(
     spec: &VirtualRouterSpec,
     version: Option<ProtocolVersion>,
-    family: AddressFamily,
+    families: &[AddressFamily],
     addresses: &[NodeAddress],
     remarks: &mut Remarks,
 ) {
-    if version == Some(ProtocolVersion::V2) && family == AddressFamily::V6 {
+    if version == Some(ProtocolVersion::V2) && families.contains(&AddressFamily::V6) {
         remarks.error(
             "spec.version",
             "version 2 exists for IPv4 only: say `version: 3`",
@@ -161,21 +172,23 @@ pub(super) fn of_family(
                 "version 2 has one checksum: say `Auto`, or remove this",
             );
         }
-        if family == AddressFamily::V6 {
+        if families == [AddressFamily::V6] {
             remarks.error(
                 "spec.checksum",
                 "IPv6 has one checksum: say `Auto`, or remove this",
             );
         }
     }
-    let first_is_global = addresses
-        .first()
-        .is_some_and(|a| !address::link_local(a.address));
-    if spec.election.strict && family == AddressFamily::V6 && first_is_global {
+    let mut ipv6 = addresses.iter().enumerate();
+    let first = ipv6.find(|(_, a)| a.address.is_ipv6());
+    let first_is_global = first.filter(|(_, a)| !address::link_local(a.address));
+    if let Some((i, _)) = first_is_global
+        && spec.election.strict
+    {
         remarks.error(
-            "spec.addresses[0].address",
+            format!("spec.addresses[{i}].address"),
             "with `election.strict` an IPv6 list begins with a link-local address (RFC 9568 §5.2.9): put one first, or leave `strict` out",
         );
     }
-    crowded(family, addresses.len(), remarks);
+    crowded(addresses, remarks);
 }

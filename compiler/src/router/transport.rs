@@ -6,30 +6,51 @@ use vipkeeper_crds::{
     AddressFamily, NodeAddress, NodePeer, Peer, TransportMode, VirtualRouterSpec,
 };
 
-use super::Way;
 use crate::address;
 use crate::finding::Remarks;
 
 /// The most peers beside the candidates.
 const MAX_EXTRA_PEERS: usize = 32;
 
-/// What is left of `spec.transport` when its rules have passed.
-pub(super) struct Transport {
-    pub(super) way: Way,
-    pub(super) extra_peers: Vec<NodePeer>,
-    pub(super) source: Option<IpAddr>,
+/// What is left of `spec.transport` when its rules have passed. Each address belongs to the election of its family.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Transport {
+    pub(crate) way: Way,
+    pub(crate) extra_peers: Vec<NodePeer>,
+    source: Option<IpAddr>,
+}
+
+/// How advertisements travel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Way {
+    Multicast { group: Option<IpAddr> },
+    Unicast,
+}
+
+impl Transport {
+    /// The peers of `family` beside the candidates.
+    pub(crate) fn extra_peers(&self, family: AddressFamily) -> Vec<NodePeer> {
+        let all = self.extra_peers.iter();
+        let own = all.filter(|p| AddressFamily::of(&p.address) == family);
+        own.copied().collect()
+    }
+
+    /// The source that is written for `family`.
+    pub(crate) fn source(&self, family: AddressFamily) -> Option<IpAddr> {
+        self.source.filter(|a| AddressFamily::of(a) == family)
+    }
 }
 
 pub(super) fn transport(
     spec: &VirtualRouterSpec,
-    family: AddressFamily,
+    families: &[AddressFamily],
     addresses: &[NodeAddress],
     remarks: &mut Remarks,
 ) -> Transport {
     let mode = spec.transport.mode;
-    let extra_peers = extra_peers(&spec.transport.extra_peers, family, addresses, remarks);
-    let source = source(spec, family, addresses, remarks);
-    let group = group(spec, family, remarks);
+    let extra_peers = extra_peers(&spec.transport.extra_peers, families, addresses, remarks);
+    let source = source(spec, families, addresses, remarks);
+    let group = group(spec, families, remarks);
     let way = match mode {
         TransportMode::Multicast => Way::Multicast { group },
         TransportMode::Unicast => Way::Unicast,
@@ -43,7 +64,7 @@ pub(super) fn transport(
 
 fn extra_peers(
     given: &[Peer],
-    family: AddressFamily,
+    families: &[AddressFamily],
     addresses: &[NodeAddress],
     remarks: &mut Remarks,
 ) -> Vec<NodePeer> {
@@ -60,7 +81,7 @@ fn extra_peers(
             remarks.error(format!("{path}.minTTL"), message);
         }
         let path = format!("{path}.address");
-        let Some(address) = host(&peer.address, &path, family, addresses, remarks) else {
+        let Some(address) = host(&peer.address, &path, families, addresses, remarks) else {
             continue;
         };
         if good.iter().any(|p| p.address == address) {
@@ -74,15 +95,15 @@ fn extra_peers(
 
 fn source(
     spec: &VirtualRouterSpec,
-    family: AddressFamily,
+    families: &[AddressFamily],
     addresses: &[NodeAddress],
     remarks: &mut Remarks,
 ) -> Option<IpAddr> {
     let path = "spec.transport.source";
     let text = spec.transport.source.as_ref()?;
-    let source = host(text, path, family, addresses, remarks)?;
+    let source = host(text, path, families, addresses, remarks)?;
     let multicast = spec.transport.mode == TransportMode::Multicast;
-    if multicast && family == AddressFamily::V6 && !address::link_local(source) {
+    if multicast && source.is_ipv6() && !address::link_local(source) {
         remarks.error(
             path,
             format!("{source} is not link-local, as IPv6 multicast demands (RFC 9568 §5.1.2.1): remove it, or choose the interface's fe80:: address"),
@@ -101,7 +122,11 @@ fn source(
     Some(source)
 }
 
-fn group(spec: &VirtualRouterSpec, family: AddressFamily, remarks: &mut Remarks) -> Option<IpAddr> {
+fn group(
+    spec: &VirtualRouterSpec,
+    families: &[AddressFamily],
+    remarks: &mut Remarks,
+) -> Option<IpAddr> {
     let path = "spec.transport.group";
     let text = spec.transport.group.as_ref()?;
     match spec.transport.mode {
@@ -121,14 +146,16 @@ fn group(spec: &VirtualRouterSpec, family: AddressFamily, remarks: &mut Remarks)
             return None;
         }
     };
-    let (range, default) = match family {
-        AddressFamily::V4 => ("224.0.0.0/24", "224.0.0.18"),
-        AddressFamily::V6 => ("ff02::/16", "ff02::12"),
-    };
-    if AddressFamily::of(&group) != family || !address::link_local_group(group) {
+    let own = families.contains(&AddressFamily::of(&group));
+    if !own || !address::link_local_group(group) {
+        let (wanted, range, default) = match families {
+            [AddressFamily::V4] => ("IPv4", "224.0.0.0/24", "224.0.0.18"),
+            [AddressFamily::V6] => ("IPv6", "ff02::/16", "ff02::12"),
+            _ => ("IPv4 or IPv6", "224.0.0.0/24 or ff02::/16", "the default"),
+        };
         remarks.error(
             path,
-            format!("{group} is no {family} multicast group of the link: choose one of {range}, or remove it for {default}"),
+            format!("{group} is no {wanted} multicast group of the link: choose one of {range}, or remove it for {default}"),
         );
     }
     Some(group)
@@ -138,13 +165,16 @@ fn group(spec: &VirtualRouterSpec, family: AddressFamily, remarks: &mut Remarks)
 fn host(
     text: &str,
     path: &str,
-    family: AddressFamily,
+    families: &[AddressFamily],
     addresses: &[NodeAddress],
     remarks: &mut Remarks,
 ) -> Option<IpAddr> {
     let wrong = |address: IpAddr| {
-        if AddressFamily::of(&address) != family {
-            return Some(format!("{address} is not {family}, the router's family"));
+        let own = AddressFamily::of(&address);
+        if !families.contains(&own) {
+            return Some(format!(
+                "{address} is {own}, of which the router has no address"
+            ));
         }
         if addresses.iter().any(|a| a.address == address) {
             return Some(format!(

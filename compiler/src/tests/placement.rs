@@ -439,12 +439,15 @@ fn balanced_unicast_peers_are_the_chosen_nodes() {
     let address = |name: &str| format!("192.0.2.{}", name.len());
     for (own, other) in [(0, 1), (1, 0)] {
         let config = &compile(&objects, &order[own].0).configs[0];
-        let NodeTransport::Unicast { peers } = &config.transport else {
+        let NodeTransport::Unicast { peers } = &config.families[0].transport else {
             panic!("{config:?}");
         };
         let peers: Vec<String> = peers.iter().map(|p| p.address.to_string()).collect();
         assert_eq!(peers, [address(&order[other].0)]);
-        assert_eq!(config.source, Some(address(&order[own].0).parse().unwrap()));
+        assert_eq!(
+            config.families[0].source,
+            Some(address(&order[own].0).parse().unwrap())
+        );
     }
 
     let mute = order[0].0.clone();

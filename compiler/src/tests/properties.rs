@@ -90,7 +90,7 @@ proptest! {
     fn what_is_accepted_never_shares_an_address(patches in prop::collection::vec(any_router(), 0..6)) {
         let compiled = compile(&objects(named(patches)), "a");
         let mut seen = BTreeSet::new();
-        for address in compiled.configs.iter().flat_map(|c| &c.addresses) {
+        for address in compiled.configs.iter().flat_map(|c| &c.families).flat_map(|f| &f.addresses) {
             prop_assert!(seen.insert(address.address), "{} twice", address.address);
         }
     }

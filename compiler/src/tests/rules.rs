@@ -22,8 +22,9 @@ fn each_broken_rule_names_its_field_and_the_way_out() {
         all
     };
     let bad = [
-        (json!({"addresses": []}), "spec.addresses", "1 to 255"),
-        (addresses_of(256), "spec.addresses", "256 addresses"),
+        (json!({"addresses": []}), "spec.addresses", "1 to 256"),
+        (addresses_of(257), "spec.addresses", "257 addresses"),
+        (addresses_of(256), "spec.addresses", "at most 255"),
         (
             one("192.0.2"),
             "spec.addresses[0].address",
@@ -77,9 +78,28 @@ fn each_broken_rule_names_its_field_and_the_way_out() {
             "listed twice",
         ),
         (
-            two("2001:db8::1"),
-            "spec.addresses[1].address",
-            "a second VirtualRouter for the IPv6",
+            {
+                let mut all = two("2001:db8::1");
+                merge(&mut all, json!({"version": 2}));
+                all
+            },
+            "spec.version",
+            "IPv4 only",
+        ),
+        (
+            json!({"syncGroup": ""}),
+            "spec.syncGroup",
+            "1 to 63 characters",
+        ),
+        (
+            json!({"syncGroup": "x".repeat(64)}),
+            "spec.syncGroup",
+            "1 to 63 characters",
+        ),
+        (
+            json!({"handover": {"linger": "1m1s"}}),
+            "spec.handover.linger",
+            "0s to 1m",
         ),
         (
             json!({"addresses": [{"address": "192.0.2.100", "prefixLength": 33}]}),
@@ -294,11 +314,6 @@ fn each_broken_rule_names_its_field_and_the_way_out() {
             "none of the 2 Nodes",
         ),
         (
-            unicast(balanced(json!({"maxCandidates": 1}))),
-            "spec.transport.mode",
-            "nobody to speak to",
-        ),
-        (
             priorities(json!([{"node": "a", "priority": 1}, {"node": "a", "priority": 2}])),
             "spec.nodes.priorities[1].node",
             "listed twice",
@@ -314,9 +329,9 @@ fn each_broken_rule_names_its_field_and_the_way_out() {
             "1 to 254",
         ),
         (
-            priorities(json!([{"node": "a", "priority": 255}])),
-            "spec.nodes.priorities[0].priority",
-            "address owner",
+            priorities(json!([{"node": "a", "priority": 255}, {"node": "b", "priority": 255}])),
+            "spec.nodes.priorities[1].priority",
+            "one owner",
         ),
         (
             priorities(json!([{"node": "a", "priority": 300}])),
@@ -384,7 +399,7 @@ fn each_broken_rule_names_its_field_and_the_way_out() {
         (
             json!({"transport": {"source": "2001:db8::1"}}),
             "spec.transport.source",
-            "not IPv4",
+            "of which the router has no address",
         ),
         (
             ipv6(
@@ -397,7 +412,7 @@ fn each_broken_rule_names_its_field_and_the_way_out() {
         (
             json!({"transport": {"extraPeers": [{"address": "2001:db8::1"}]}}),
             "spec.transport.extraPeers[0].address",
-            "not IPv4",
+            "of which the router has no address",
         ),
         (
             json!({"transport": {"extraPeers": [{"address": "224.0.0.1"}]}}),
