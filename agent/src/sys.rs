@@ -242,6 +242,9 @@ impl Default for ReceiveBatch {
 }
 
 impl ReceiveBatch {
+    /// Datagrams that one call reads at most.
+    pub const ROOM: usize = BATCH;
+
     /// Buffers for 64 datagrams.
     #[must_use]
     pub fn new() -> Self {

@@ -18,6 +18,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use vipkeeper_vrrp::{Command, Election, Time};
 
 use super::outbox::Outbox;
+use super::patience::{Change, Patience};
 use super::{Activity, Delivery, Event, Link, Ports, TICK};
 use crate::sys::ReceiveBatch;
 use crate::{clock, sys};
@@ -33,9 +34,12 @@ const BREATH: Duration = Duration::from_micros(50);
 const BACKLOG_RETRY: Duration = Duration::from_millis(1);
 /// Ready descriptors taken in one call.
 const EVENTS: usize = 256;
-/// The epoll tags of the doorbell and the timer; links have their index.
+/// The epoll tags of the doorbell, the timer and of farewells; links have their index.
 const DOORBELL: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
+const FAREWELL: u64 = u64::MAX - 2;
+/// Datagrams asked for by the first call: mostly there are few, and each has to be made room for.
+const FIRST_READ: usize = 8;
 
 /// Runs the election until the process ends.
 ///
@@ -73,6 +77,7 @@ struct Driver {
     armed: Option<Time>,
     buffers: ReceiveBatch,
     last_wake: Time,
+    patience: Patience,
     stopping: bool,
 }
 
@@ -99,6 +104,7 @@ impl Driver {
             armed: None,
             buffers: ReceiveBatch::new(),
             last_wake: clock::now(),
+            patience: Patience::default(),
             stopping: false,
         })
     }
@@ -113,14 +119,15 @@ impl Driver {
         // Again, because what arrived since the wait ended must be read before a timer fires; and a delivery
         // may have changed the links.
         let ready = self.wait(EpollTimeout::ZERO)?;
-        let exhausted = self.read_frames(now, ready);
+        let budget = self.read_frames(now, ready);
         self.election.handle_timeout(now);
         while let Some(output) = self.election.poll_output() {
             self.outbox.put(output);
         }
         self.flush(now);
+        self.be_patient(now, FRAME_BUDGET - budget)?;
         self.finish_turn(now)?;
-        if exhausted {
+        if budget == 0 {
             std::thread::sleep(BREATH);
         }
         Ok(())
@@ -178,6 +185,7 @@ impl Driver {
         for old in self.links.iter() {
             // Nothing to do about a descriptor that epoll does not know.
             self.epoll.delete(old.receive()).ok();
+            self.epoll.delete(old.farewell()).ok();
         }
         self.departing.extend(self.links.iter().cloned());
         self.departing
@@ -187,30 +195,65 @@ impl Driver {
             self.epoll
                 .add(link.receive(), readable)
                 .context("epoll of a receive socket")?;
+            let ringing = EpollEvent::new(EpollFlags::EPOLLIN, FAREWELL);
+            self.epoll
+                .add(link.farewell(), ringing)
+                .context("epoll of a farewell socket")?;
         }
         self.links = links;
+        self.patience = Patience::default();
         Ok(())
     }
 
-    /// Reads the links that are ready, within the budget; whether that was used up.
-    fn read_frames(&mut self, now: Time, ready: usize) -> bool {
+    /// Reads the links that are ready, or all while frames wait, within the budget; what is left of that.
+    fn read_frames(&mut self, now: Time, ready: usize) -> usize {
         let wall = clock::wall();
         let mut budget = FRAME_BUDGET;
+        if self.patience.is_muted() {
+            let links = Arc::clone(&self.links);
+            for link in links.iter() {
+                link.hush();
+                self.read_link(link, now, wall, &mut budget);
+            }
+            return budget;
+        }
         for index in 0..ready.min(self.events.len()) {
             let tag = self.events.get(index).map_or(DOORBELL, EpollEvent::data);
-            // The doorbell's and the timer's tags are no index of a link.
+            if tag == FAREWELL {
+                self.links.iter().for_each(|link| link.hush());
+            }
+            // The other tags are no index of a link.
             let Some(link) = usize::try_from(tag).ok().and_then(|i| self.links.get(i)) else {
                 continue;
             };
             let link = Arc::clone(link);
             self.read_link(&link, now, wall, &mut budget);
         }
-        budget == 0
+        budget
+    }
+
+    /// Lets frames wait, or wake, from now on.
+    fn be_patient(&mut self, now: Time, frames: usize) -> anyhow::Result<()> {
+        let bearable = self.election.patience();
+        let flags = match self.patience.after_turn(now, frames, bearable) {
+            Change::Stay => return Ok(()),
+            Change::Mute => EpollFlags::empty(),
+            Change::Listen => EpollFlags::EPOLLIN,
+        };
+        for (tag, link) in (0..).zip(self.links.iter()) {
+            let mut event = EpollEvent::new(flags, tag);
+            self.epoll
+                .modify(link.receive(), &mut event)
+                .context("epoll of a receive socket")?;
+        }
+        Ok(())
     }
 
     fn read_link(&mut self, link: &Link, now: Time, wall: Duration, budget: &mut usize) {
+        let mut room = FIRST_READ;
         while *budget > 0 {
-            let count = match self.buffers.receive(link.receive(), *budget) {
+            let limit = room.min(*budget);
+            let count = match self.buffers.receive(link.receive(), limit) {
                 Ok(0) => return,
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -243,6 +286,10 @@ impl Driver {
                     datagram.bytes,
                 );
             }
+            if count < limit {
+                return;
+            }
+            room = ReceiveBatch::ROOM;
         }
     }
 
@@ -259,10 +306,8 @@ impl Driver {
         self.last_wake = now;
         let retry = self.outbox.has_backlog().then_some(BACKLOG_RETRY);
         let idle = now + retry.unwrap_or(TICK);
-        let next = self
-            .election
-            .next_timeout()
-            .map_or(idle, |due| due.min(idle));
+        let due = [self.election.next_timeout(), self.patience.until()];
+        let next = due.into_iter().flatten().fold(idle, Time::min);
         self.arm(next)
     }
 

@@ -1,5 +1,5 @@
-//! The sockets of one (interface, family): one that receives, one that sends advertisements, one that sends
-//! announcements.
+//! The sockets of one (interface, family): one that receives, one that wakes for farewells alone, one that sends
+//! advertisements, one that sends announcements.
 //!
 //! Opened and closed by the runtime, because joining a group and closing a packet socket wait for locks of the
 //! whole host; the election thread only reads and writes them.
@@ -25,6 +25,8 @@ pub const TRAFFIC_CLASS: u8 = 0xc0;
 pub const HOPS: u8 = 255;
 /// Bytes of the receive queue: some 1,000 advertisements of ten addresses.
 const RECEIVE_BUFFER: u32 = 1 << 20;
+/// Bytes of the queue of farewells: the first one rings, the others only ring again.
+const FAREWELL_BUFFER: u32 = 1 << 12;
 /// The highest priority, TC_PRIO_CONTROL: the first band of pfifo_fast and of most others.
 const PRIORITY: u32 = 7;
 
@@ -37,6 +39,7 @@ pub struct Link {
     /// Its interface and family.
     pub key: LinkKey,
     receive: Socket,
+    farewell: Socket,
     advertise: Socket,
     announce: Socket,
     /// The groups that are joined; touched by the runtime alone.
@@ -44,7 +47,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Opens all three, without any group.
+    /// Opens them all, without any group.
     ///
     /// # Errors
     /// The first failure, with the socket that failed.
@@ -53,6 +56,7 @@ impl Link {
         Ok(Self {
             key,
             receive: receive_socket(key).context("receive socket")?,
+            farewell: farewell_socket(key).context("farewell socket")?,
             advertise: match key.1 {
                 Family::V4 => advertise_socket_v4(key.0),
                 Family::V6 => advertise_socket_v6(key.0),
@@ -67,6 +71,25 @@ impl Link {
     #[must_use]
     pub fn receive(&self) -> BorrowedFd<'_> {
         self.receive.as_fd()
+    }
+
+    /// Readable when an advertisement of priority 0 waits to be read at [`receive`](Self::receive): wakes an
+    /// election that lets everything else wait.
+    #[must_use]
+    pub fn farewell(&self) -> BorrowedFd<'_> {
+        self.farewell.as_fd()
+    }
+
+    /// Empties the queue of farewells.
+    pub fn hush(&self) {
+        /// More than the queue holds; whoever refills it while it is emptied is heard in the next turn.
+        const MOST: usize = 64;
+        let mut byte = [std::mem::MaybeUninit::uninit(); 1];
+        for _ in 0..MOST {
+            if self.farewell.recv(&mut byte).is_err() {
+                return;
+            }
+        }
     }
 
     /// Where advertisements are sent: IPv4 with its header, IPv6 without.
@@ -133,18 +156,33 @@ impl Link {
 }
 
 /// A packet socket that gives the datagrams of the filter from the IP header on.
-fn receive_socket((interface, family): LinkKey) -> io::Result<Socket> {
+fn receive_socket(key: LinkKey) -> io::Result<Socket> {
+    let socket = listening_socket(&filter::receive(key.1), RECEIVE_BUFFER)?;
+    sys::stamp_arrivals(socket.as_fd())?;
+    listen(socket, key)
+}
+
+/// A packet socket that becomes readable by farewells alone. What it gives is never used.
+fn farewell_socket(key: LinkKey) -> io::Result<Socket> {
+    let socket = listening_socket(&filter::farewell(key.1), FAREWELL_BUFFER)?;
+    listen(socket, key)
+}
+
+/// Hears nothing until [`listen`]: of another interface, and unfiltered, nothing gets in.
+fn listening_socket(program: &[filter::Instruction], buffer: u32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::PACKET, Type::DGRAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.attach_filter(&filter::assemble(program))?;
+    sys::ignore_outgoing(socket.as_fd())?;
+    sys::set_receive_buffer(socket.as_fd(), buffer)?;
+    Ok(socket)
+}
+
+fn listen(socket: Socket, (interface, family): LinkKey) -> io::Result<Socket> {
     let protocol = match family {
         Family::V4 => libc::ETH_P_IP,
         Family::V6 => libc::ETH_P_IPV6,
     };
-    // Protocol 0 until it is bound: nothing of another interface, and nothing unfiltered, gets in.
-    let socket = Socket::new(Domain::PACKET, Type::DGRAM, None)?;
-    socket.set_nonblocking(true)?;
-    socket.attach_filter(&filter::assemble(&filter::receive(family)))?;
-    sys::ignore_outgoing(socket.as_fd())?;
-    sys::stamp_arrivals(socket.as_fd())?;
-    sys::set_receive_buffer(socket.as_fd(), RECEIVE_BUFFER)?;
     sys::bind_packet(socket.as_fd(), protocol as u16, interface)?;
     Ok(socket)
 }

@@ -8,6 +8,7 @@ mod driver;
 pub mod filter;
 pub mod link;
 mod outbox;
+mod patience;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

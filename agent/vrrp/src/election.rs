@@ -209,6 +209,22 @@ impl Election {
         self.deadlines.first().map(|(at, _)| at)
     }
 
+    /// How long frames may wait to be read without any consequence but for priority 0, which must not wait: zero
+    /// while a router is Active, for what it hears may end that; in Backup a small part of the Active's interval,
+    /// since timers count from a frame's arrival. Frames that wait are still to be read before a timer fires.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        let mut least = None;
+        for router in self.routers.iter().flatten() {
+            let patience = router.patience();
+            if patience.is_zero() {
+                return patience;
+            }
+            least = Some(least.map_or(patience, |least| patience.min(least)));
+        }
+        least.unwrap_or_default()
+    }
+
     /// The whole election as it is now.
     #[must_use]
     pub fn snapshot(&self, now: Time) -> Snapshot {

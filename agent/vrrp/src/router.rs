@@ -421,6 +421,17 @@ impl Router {
         }
     }
 
+    /// How long a frame that is no farewell may wait for it.
+    pub(crate) fn patience(&self) -> Duration {
+        /// The part of an interval that no Backup misses.
+        const PART: u32 = 16;
+        match &self.state {
+            State::Initialize { .. } => Duration::MAX,
+            State::Backup(backup) => backup.adver_interval / PART,
+            State::Active(_) => Duration::ZERO,
+        }
+    }
+
     /// Whether the election slept through more than this router can bear: an Active through its peers'
     /// Active_Down_Interval, a Backup through an interval after its own.
     pub(crate) fn is_stalled(&self, now: Time) -> bool {

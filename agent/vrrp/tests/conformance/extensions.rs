@@ -403,3 +403,24 @@ impl Lan {
         }
     }
 }
+
+#[test]
+fn a_backup_that_reads_within_its_patience_decides_as_if_it_had_read_at_once() {
+    let mut bench = Bench::new(&[router(100)]);
+    bench.hear(&from(1, 200));
+    let patience = bench.election.patience();
+    assert_eq!(patience, SECOND / 16);
+    let arrival = bench.now;
+    bench.advance(patience);
+    bench.hear_late(&from(1, 200), arrival);
+    assert_eq!(bench.now + bench.timeout(), arrival + down(100));
+}
+
+#[test]
+fn a_node_with_an_active_router_has_no_patience() {
+    let mut bench = Bench::active(router(100));
+    assert!(bench.election.patience().is_zero());
+    bench.hear(&from(1, 200));
+    assert_eq!(bench.state(), StateName::Backup);
+    assert!(!bench.election.patience().is_zero());
+}
