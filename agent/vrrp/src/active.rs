@@ -16,7 +16,7 @@ use crate::time::Time;
 use crate::timers;
 
 /// The Active's timers and addresses.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Active {
     choir: Choir,
@@ -31,7 +31,7 @@ pub(crate) struct Active {
 }
 
 /// What became of the addresses.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Holding {
     /// Not ordered yet.
     Nothing,

@@ -11,7 +11,7 @@ use crate::time::Time;
 use crate::timers;
 
 /// The Backup's timers and what it heard.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Backup {
     /// From this moment the wait counts: the arrival of the advertisement that set it.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::time::Time;
 
 /// Deadlines by slot number.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Deadlines {
     heap: Vec<(Time, usize)>,

@@ -13,7 +13,7 @@ use crate::phase::Phases;
 use crate::time::Time;
 
 /// Shared by all routers; outputs leave in the order they were made.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Effects {
     outputs: VecDeque<Output>,

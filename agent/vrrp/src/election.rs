@@ -57,7 +57,7 @@ const SHORTEST_STALL: Duration = Duration::from_millis(10);
 ///
 /// Promotions pass one gate, a function that grants: later evidence that another node is Active may delay
 /// them there.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Election {
     /// Read first, so that another format is told from a broken one.
@@ -455,6 +455,14 @@ impl Election {
                 router.set_link(fx, now, link);
             }
         });
+    }
+
+    /// Changes what records must not tell, and nothing that decides.
+    pub(crate) fn for_each_config(&mut self, mut change: impl FnMut(&mut RouterConfig)) {
+        for router in self.routers.iter_mut().flatten() {
+            change(&mut router.config);
+            router.frames.clear();
+        }
     }
 
     fn for_each_router(&mut self, mut act: impl FnMut(&mut Router, &mut Effects)) {

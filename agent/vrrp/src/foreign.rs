@@ -19,7 +19,7 @@ const ROWS: usize = 256;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What was heard.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ForeignRouters {
     rows: Vec<ForeignRouter>,

@@ -22,7 +22,7 @@ pub(crate) struct Variant {
 }
 
 /// The advertisements encoded so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Frames {
     rows: Vec<(Variant, Arc<[u8]>)>,
 }

@@ -11,6 +11,7 @@
 //! | why a frame was refused | `receive`; form alone is [`vipkeeper_wire`]'s |
 //! | what a new plan changes | `router/reconfigure`, `election` |
 //! | what becomes of addresses that the kernel refuses | `router/holding` |
+//! | what a record of a run is, and how it is told again | `record`, `redaction` |
 //! | how an election moves to another process | `frozen` |
 //!
 //! # What it never does
@@ -55,6 +56,8 @@ mod input;
 mod output;
 mod phase;
 mod receive;
+mod record;
+mod redaction;
 mod router;
 mod status;
 mod time;
@@ -73,5 +76,7 @@ pub use output::{
     Announcement, GratuitousForm, Install, Output, Reason, Report, StateName, Transmit, Withdraw,
 };
 pub use receive::Refusal;
+pub use record::{Divergence, Line, Replay};
+pub use redaction::Redaction;
 pub use status::{ForeignRouter, LastAdvertisement, RouterStatus, Snapshot};
 pub use time::Time;

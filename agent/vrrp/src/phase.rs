@@ -24,14 +24,14 @@ pub(crate) struct Choir {
 }
 
 /// The phases in use.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Phases {
     #[serde(with = "pairs")]
     choirs: BTreeMap<Choir, Phase>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Phase {
     anchor: Time,

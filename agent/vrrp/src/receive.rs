@@ -18,7 +18,7 @@ use crate::router::{Heard, Router};
 use crate::time::Time;
 
 /// IP protocol number of the Authentication Header (RFC 4302).
-const AUTHENTICATION_HEADER: u8 = 51;
+pub(crate) const AUTHENTICATION_HEADER: u8 = 51;
 
 /// How many remarks one accepted frame can cause: owner, link-local, interval, list, duplicate source.
 pub(crate) const MOST_REMARKS: usize = 5;
@@ -386,7 +386,7 @@ fn is_our_list(router: &Router, packet: &Packet<'_>) -> bool {
 
 /// Limits what is told about refused frames: each reason once for a source until the router's state changes,
 /// and never more than once a second however many sources there are.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Remarks {
     told: [Option<(IpAddr, Time)>; Refusal::ALL.len()],

@@ -29,7 +29,7 @@ mod observed;
 mod reconfigure;
 
 /// A router instance of this node.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Router {
     pub(crate) id: RouterId,
@@ -57,7 +57,7 @@ pub(crate) struct Router {
 }
 
 /// Each state owns the deadlines that exist in it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 enum State {
     Initialize {
