@@ -1,4 +1,4 @@
-//! What the agent answers: `/state` on its socket in the run directory, `/metrics`, `/healthz` and `/readyz` there
+//! What the agent answers: `/state` and `/record` on its socket in the run directory, `/metrics`, `/healthz` and `/readyz` there
 //! and on `--listen`.
 //!
 //! Read-only. Owns the one way to a snapshot: requests are served one after the other.
@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::extract::State as Extract;
+use axum::body::Body;
+use axum::extract::{Path, State as Extract};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -32,6 +33,7 @@ use crate::election::Ports;
 use crate::inventory::Inventory;
 use crate::metrics;
 use crate::network;
+use crate::record;
 use crate::ring::Wake;
 use crate::source::Desired;
 use crate::state::{Finding, Health, Realtime, State, Surroundings};
@@ -50,6 +52,8 @@ const CONNECTION_LIFETIME: Duration = Duration::from_secs(10);
 const BREATHER: Duration = Duration::from_millis(100);
 /// What a state is served as.
 const JSON: &str = "application/json";
+/// What a record is served as.
+const JSON_LINES: &str = "application/x-ndjson";
 /// What a scrape is served as.
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -77,6 +81,8 @@ pub struct Sources {
 pub struct Admin {
     sources: Sources,
     snapshots: Mutex<AsyncFd<Wake>>,
+    /// Held while a record is taken: one at a time.
+    recording: Arc<Mutex<()>>,
 }
 
 impl Admin {
@@ -88,6 +94,7 @@ impl Admin {
         let doorbell = sys::register(sources.ports.snapshots.wake().clone());
         Ok(Arc::new(Self {
             snapshots: Mutex::new(doorbell.context("snapshots")?),
+            recording: Arc::default(),
             sources,
         }))
     }
@@ -106,7 +113,10 @@ impl Admin {
         let listener = UnixListener::bind(&path).with_context(|| path.display().to_string())?;
         let owner_only = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(&path, owner_only).context("permissions of the socket")?;
-        let routes = self.routes_for_everyone().route("/state", get(state));
+        let routes = self
+            .routes_for_everyone()
+            .route("/state", get(state))
+            .route("/record/{seconds}", get(record));
         axum::serve(listener, routes.with_state(self))
             .await
             .context("serving the socket")
@@ -239,6 +249,22 @@ async fn state(Extract(admin): Extract<Arc<Admin>>) -> Response {
         .and_then(|state| Ok(serde_json::to_string_pretty(&state)?));
     match text {
         Ok(text) => ([(header::CONTENT_TYPE, JSON)], text).into_response(),
+        Err(error) => unavailable(&format!("{error:#}")),
+    }
+}
+
+async fn record(Extract(admin): Extract<Arc<Admin>>, Path(seconds): Path<u64>) -> Response {
+    if !(1..=record::LONGEST).contains(&seconds) {
+        let why = format!("1 to {} seconds\n", record::LONGEST);
+        return (StatusCode::BAD_REQUEST, why).into_response();
+    }
+    let Ok(place) = Arc::clone(&admin.recording).try_lock_owned() else {
+        let why = "a record is being taken already\n";
+        return (StatusCode::CONFLICT, why).into_response();
+    };
+    let span = Duration::from_secs(seconds);
+    match record::start(&admin.sources.ports, span, place) {
+        Ok(body) => ([(header::CONTENT_TYPE, JSON_LINES)], Body::new(body)).into_response(),
         Err(error) => unavailable(&format!("{error:#}")),
     }
 }

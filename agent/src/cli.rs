@@ -41,6 +41,23 @@ pub enum Verb {
         #[command(flatten)]
         place: Place,
     },
+    /// Record what a running agent's election is told and does, as JSON lines that `replay` takes.
+    Record {
+        /// Which agent.
+        #[command(flatten)]
+        place: Place,
+        /// For how long.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=crate::record::LONGEST))]
+        seconds: u64,
+        /// Where to; default: standard output.
+        #[arg(long)]
+        output: Option<PathBuf>,
+    },
+    /// Tell a new election a record: exit with 0 if it does the same, with 1 if not.
+    Replay {
+        /// The record.
+        record: PathBuf,
+    },
     /// Check manifests: exit with 0 if they have no errors, 1 if they have, 2 if they cannot be read.
     Check {
         /// The directory.

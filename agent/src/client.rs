@@ -1,6 +1,7 @@
-//! Asking a running agent by its socket: `state` and `health`.
+//! Asking a running agent by its socket: `state`, `health` and `record`.
 
 use std::fmt::Write as _;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ use crate::state::{Router, State};
 
 /// An agent that does not answer within this time is ill.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How a record ends that was not cut off.
+const LAST_LINE: &[u8] = b"{\"end\":{}}\n";
 
 /// The body of `path`, from the agent behind `socket`.
 ///
@@ -51,6 +55,48 @@ async fn fetch_patiently(socket: &Path, path: &str) -> anyhow::Result<String> {
         bail!("{status}: {}", body.trim_end());
     }
     Ok(body)
+}
+
+/// Copies the record at `path`, from the agent behind `socket`, to `to` as it comes.
+///
+/// # Errors
+/// If there is no agent, it refuses, or it goes away before the record's end.
+pub async fn copy(socket: &Path, path: &str, to: &mut impl io::Write) -> anyhow::Result<()> {
+    let stream = UnixStream::connect(socket)
+        .await
+        .with_context(|| format!("no agent at {}", socket.display()))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // Its end is the body's, and told there.
+    tokio::spawn(connection);
+    let request = Request::get(path)
+        .header("host", "localhost")
+        .body(Empty::<Bytes>::new())?;
+    let response = timeout(PATIENCE, sender.send_request(request)).await;
+    let response = response.context("the agent does not answer")??;
+    let status = response.status();
+    let mut body = response.into_body();
+    if !status.is_success() {
+        let why = body.collect().await?.to_bytes();
+        bail!("{status}: {}", String::from_utf8_lossy(&why).trim_end());
+    }
+    let mut tail = Vec::new();
+    // The election ticks twice a second, so there is always something.
+    while let Some(frame) = timeout(PATIENCE, body.frame())
+        .await
+        .context("the agent fell silent")?
+    {
+        let frame = frame.context("the agent hung up")?;
+        if let Some(bytes) = frame.data_ref() {
+            let written = to.write_all(bytes).and_then(|()| to.flush());
+            written.context("writing the record")?;
+            tail.extend_from_slice(bytes);
+            tail.drain(..tail.len().saturating_sub(LAST_LINE.len()));
+        }
+    }
+    if tail != LAST_LINE {
+        bail!("the record is cut off");
+    }
+    Ok(())
 }
 
 /// `state` as a table.

@@ -12,6 +12,7 @@ pub mod monitor;
 pub mod netlink;
 pub mod network;
 pub mod plan;
+pub mod record;
 pub mod ring;
 pub mod runtime;
 pub mod source;

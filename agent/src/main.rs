@@ -1,6 +1,8 @@
 //! The agent's command line.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -8,7 +10,7 @@ use clap::Parser as _;
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 use vipkeeper_agent::cli::{Cli, LogFormat, Output, Place, RunArgs, Verb};
-use vipkeeper_agent::{admin, check, client, runtime};
+use vipkeeper_agent::{admin, check, client, record, runtime};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -16,6 +18,12 @@ fn main() -> ExitCode {
         None => return run(&cli.run),
         Some(Verb::State { place, output }) => state(&place, output),
         Some(Verb::Health { place }) => health(&place),
+        Some(Verb::Record {
+            place,
+            seconds,
+            output,
+        }) => record(&place, seconds, output.as_deref()),
+        Some(Verb::Replay { record }) => replay(&record),
         Some(Verb::Check { manifests, node }) => {
             return check::run(&manifests, node.as_deref(), &mut io::stdout()).into();
         }
@@ -65,13 +73,50 @@ fn state(place: &Place, output: Output) -> anyhow::Result<()> {
         .context("standard output")
 }
 
+fn record(place: &Place, seconds: u64, output: Option<&Path>) -> anyhow::Result<()> {
+    let (socket, path) = (socket(place), format!("/record/{seconds}"));
+    let mut to: Box<dyn io::Write> = match output {
+        Some(output) => {
+            let file = File::create(output).with_context(|| output.display().to_string())?;
+            Box::new(BufWriter::new(file))
+        }
+        None => Box::new(io::stdout()),
+    };
+    executor()?.block_on(client::copy(&socket, &path, &mut to))
+}
+
+fn replay(path: &Path) -> anyhow::Result<()> {
+    let what = || path.display().to_string();
+    let file = File::open(path).with_context(what)?;
+    let replayed = record::replay(BufReader::new(file)).with_context(what)?;
+    let record::Repetition {
+        inputs,
+        outputs,
+        gaps,
+        whole,
+    } = replayed;
+    let cut = if whole { "" } else { ", cut off" };
+    writeln!(
+        io::stdout(),
+        "{inputs} inputs, {outputs} outputs as recorded, {gaps} gaps{cut}"
+    )
+    .context("standard output")
+}
+
 fn health(place: &Place) -> anyhow::Result<()> {
     ask(place, "/healthz").map(drop)
 }
 
 fn ask(place: &Place, path: &str) -> anyhow::Result<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    executor()?.block_on(client::fetch(&socket(place), path))
+}
+
+fn socket(place: &Place) -> PathBuf {
+    place.run_dir().join(admin::SOCKET)
+}
+
+fn executor() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
-    runtime.block_on(client::fetch(&place.run_dir().join(admin::SOCKET), path))
+        .build()
 }

@@ -69,6 +69,14 @@ impl Agent {
     /// # Errors
     /// When it is not built.
     pub fn restart(node: &Node) -> Result<Self> {
+        Self::restart_with(node, &[])
+    }
+
+    /// The same with further arguments.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn restart_with(node: &Node, arguments: &[&str]) -> Result<Self> {
         let program = program()?;
         let directory = node.directory();
         let mut command = Command::new(&program);
@@ -81,6 +89,7 @@ impl Agent {
             .arg("--run-dir")
             .arg(directory.join("run"))
             .args(["--listen", &format!("127.0.0.1:{PORT}")])
+            .args(arguments)
             .env(
                 "RUST_LOG",
                 env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()),
@@ -130,6 +139,20 @@ impl Agent {
             .arg(self.node.directory().join("run"));
         self.node.namespace().enter(&mut command);
         Ok(command.output()?)
+    }
+
+    /// Starts a subcommand of its program as [`run`](Self::run) runs one, and does not wait for it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(&self, name: &str, arguments: &[&str]) -> Result<Process> {
+        let mut command = Command::new(&self.program);
+        let directory = self.node.directory();
+        command
+            .args(arguments)
+            .arg("--run-dir")
+            .arg(directory.join("run"));
+        Process::start(name, command, self.node.namespace(), directory)
     }
 
     /// What `vipkeeper-agent state -o json` says.

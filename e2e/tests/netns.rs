@@ -18,6 +18,8 @@ mod lab;
 mod machine;
 #[path = "netns/manifests.rs"]
 mod manifests;
+#[path = "netns/observability.rs"]
+mod observability;
 #[path = "netns/refusal.rs"]
 mod refusal;
 #[path = "netns/scene.rs"]
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         refusal::TESTS,
         failover::TESTS,
         hostile::TESTS,
+        observability::TESTS,
     ];
     harness::main("netns", &tests.concat())
 }

@@ -15,10 +15,11 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use vipkeeper_vrrp::{Command, Election, Time};
+use vipkeeper_vrrp::{Command, Election, Input, Time};
 
 use super::outbox::Outbox;
 use super::patience::{Change, Patience};
+use super::recorder::Recorder;
 use super::{Activity, Delivery, Event, Link, Ports, TICK};
 use crate::sys::ReceiveBatch;
 use crate::{clock, sys};
@@ -70,6 +71,7 @@ struct Driver {
     /// Links that the last delivery took away: what the routers there say as they leave still goes out by them.
     departing: Vec<Arc<Link>>,
     outbox: Outbox,
+    recorder: Recorder,
     epoll: Epoll,
     events: Box<[EpollEvent]>,
     timer: TimerFd,
@@ -94,6 +96,7 @@ impl Driver {
         epoll.add(timer.as_fd(), readable(TIMER))?;
         Ok(Self {
             outbox: Outbox::new(Arc::clone(&ports)),
+            recorder: Recorder::new(),
             ports,
             election: Election::new(),
             links: Arc::new([]),
@@ -115,15 +118,18 @@ impl Driver {
         let now = clock::now();
         self.note_lateness(now);
         self.ports.facts.wake().clear();
+        self.recorder.begin_turn(&self.ports, &self.election);
         self.take_messages(now)?;
         // Again, because what arrived since the wait ended must be read before a timer fires; and a delivery
         // may have changed the links.
         let ready = self.wait(EpollTimeout::ZERO)?;
         let budget = self.read_frames(now, ready);
-        self.election.handle_timeout(now);
+        self.tell(now, Input::Timeout);
         while let Some(output) = self.election.poll_output() {
+            self.recorder.output(&output);
             self.outbox.put(output);
         }
+        self.recorder.end_turn();
         self.flush(now);
         self.be_patient(now, FRAME_BUDGET - budget)?;
         self.finish_turn(now)?;
@@ -155,18 +161,24 @@ impl Driver {
         vitals.lateness_max.fetch_max(late, Ordering::Relaxed);
     }
 
+    /// Every input but a datagram goes this way.
+    fn tell(&mut self, now: Time, input: Input) {
+        self.recorder.input(now, &input);
+        self.election.handle(now, input);
+    }
+
     /// Facts, answers and commands, in this order: a plan finds the interfaces it names.
     fn take_messages(&mut self, now: Time) -> anyhow::Result<()> {
         while let Some(fact) = self.ports.facts.pop() {
-            self.election.handle_fact(now, fact);
+            self.tell(now, Input::Fact(fact));
         }
         while let Some(fact) = self.ports.answers.pop() {
-            self.election.handle_fact(now, fact);
+            self.tell(now, Input::Fact(fact));
         }
         while let Some(Delivery { command, links }) = self.ports.deliveries.pop() {
             self.take_links(links)?;
             self.stopping = matches!(command, Command::Shutdown);
-            self.election.handle_command(now, command);
+            self.tell(now, Input::Command(command));
         }
         Ok(())
     }
@@ -278,13 +290,19 @@ impl Driver {
                     .stamp
                     .map_or(now, |stamp| clock::since_boot(stamp, wall, now))
                     .clamp(self.last_wake.min(now), now);
-                self.election.handle_datagram(
-                    now,
-                    link.key.0,
-                    arrival,
-                    datagram.source_mac,
-                    datagram.bytes,
-                );
+                let (interface, source_mac) = (link.key.0, datagram.source_mac);
+                let bytes = datagram.bytes;
+                if self.recorder.is_on() {
+                    let input = Input::Datagram {
+                        interface,
+                        arrival,
+                        source_mac,
+                        bytes: bytes.into(),
+                    };
+                    self.recorder.input(now, &input);
+                }
+                self.election
+                    .handle_datagram(now, interface, arrival, source_mac, bytes);
             }
             if count < limit {
                 return;

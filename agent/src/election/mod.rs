@@ -9,6 +9,7 @@ pub mod filter;
 pub mod link;
 mod outbox;
 mod patience;
+mod recorder;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,6 +22,7 @@ use vipkeeper_wire::Family;
 
 pub use self::driver::run;
 pub use self::link::{Link, LinkKey};
+pub use self::recorder::{CAPACITY, Recording};
 use crate::clock;
 use crate::ring::{Ring, Wake};
 
@@ -41,6 +43,8 @@ pub struct Ports {
     pub deliveries: Ring<Delivery>,
     /// From the runtime: a snapshot is wanted.
     pub snapshot_wanted: AtomicBool,
+    /// From the runtime: what to write a record into. One value; a later one ends the one before it.
+    pub recordings: Ring<Arc<Recording>>,
     /// To the network thread: 4,096 orders. When full, the election keeps the rest and tries again at once.
     pub orders: Ring<Order>,
     /// To the runtime: 4,096 events. When full, new ones are dropped and counted; the reader then takes a
@@ -62,7 +66,8 @@ impl Ports {
         Ok(Self {
             facts: Ring::new(4_096, to_election.clone()),
             answers: Ring::new(4_096, to_election.clone()),
-            deliveries: Ring::new(1, to_election),
+            deliveries: Ring::new(1, to_election.clone()),
+            recordings: Ring::new(1, to_election),
             snapshot_wanted: AtomicBool::new(false),
             orders: Ring::new(4_096, Wake::new()?),
             events: Ring::new(4_096, Wake::new()?),

@@ -36,7 +36,7 @@ pub enum Line {
         lost: u64,
     },
     /// The record ends between two wake-ups, as it was asked to. One that was cut off does not say so.
-    End,
+    End {},
 }
 
 /// An election that is told a record.
@@ -114,7 +114,7 @@ impl Replay {
                 self.election = None;
                 self.gaps += 1;
             }
-            Line::End => self.expect_nothing()?,
+            Line::End {} => self.expect_nothing()?,
         }
         Ok(())
     }

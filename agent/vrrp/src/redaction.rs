@@ -58,7 +58,7 @@ impl Redaction {
                 Line::In { now, input }
             }
             Line::Out(output) => Line::Out(self.output(output)),
-            same @ (Line::Gap { lost: _ } | Line::End) => same,
+            same @ (Line::Gap { lost: _ } | Line::End {}) => same,
         }
     }
 
@@ -86,19 +86,14 @@ impl Redaction {
         }
     }
 
-    fn output(&self, output: Output) -> Output {
-        match output {
-            Output::Send(mut transmit) => {
-                let mut payload = transmit.payload.to_vec();
-                self.message(&mut payload);
-                transmit.payload = payload.into();
-                Output::Send(transmit)
-            }
-            same @ (Output::Install(_)
-            | Output::Withdraw(_)
-            | Output::Announce(_)
-            | Output::Report(_)) => same,
+    /// Of what the election wants done, advertisements alone may carry a password.
+    fn output(&self, mut output: Output) -> Output {
+        if let Output::Send(transmit) = &mut output {
+            let mut payload = transmit.payload.to_vec();
+            self.message(&mut payload);
+            transmit.payload = payload.into();
         }
+        output
     }
 
     fn plan(&mut self, plan: &Plan) -> Plan {

@@ -145,7 +145,7 @@ fn record() -> Vec<Line> {
         hear(now, VRRP, &message(THEIRS)),
     ];
     wake(&mut election, &mut lines, now, inputs);
-    lines.push(Line::End);
+    lines.push(Line::End {});
     lines
 }
 
