@@ -5,24 +5,25 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State as Extract};
-use axum::http::{StatusCode, header};
+use axum::extract::{Path as Segment, Request, State as Extract};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use hyper::server::conn::http1;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::debug;
@@ -38,7 +39,7 @@ use crate::ring::Wake;
 use crate::source::Desired;
 use crate::state::{Finding, Health, Realtime, State, Surroundings};
 use crate::supply::Served;
-use crate::sys;
+use crate::{sys, takeover};
 
 /// The socket's name in the run directory.
 pub const SOCKET: &str = "agent.sock";
@@ -75,6 +76,17 @@ pub struct Sources {
     pub served: watch::Receiver<Arc<Served>>,
     /// Why memory is not locked, if it is not.
     pub memory: Result<(), String>,
+    /// To whom takes care of takeovers: one at a time.
+    pub successors: mpsc::Sender<Successor>,
+}
+
+/// Another process of this instance wants to take over.
+#[derive(Debug)]
+pub enum Successor {
+    /// It speaks our protocol: by this, once the answer is sent.
+    Speaks(OnUpgrade),
+    /// It speaks another one, so this process has to leave in the ordinary way.
+    SpeaksOther(String),
 }
 
 /// Answers, shared by all listeners.
@@ -99,27 +111,34 @@ impl Admin {
         }))
     }
 
-    /// Serves the socket in the run directory, for root alone.
+    /// Serves the socket in the run directory, which is root's alone.
     ///
     /// # Errors
-    /// If it cannot be made, or breaks.
-    pub async fn serve_socket(self: Arc<Self>, path: PathBuf) -> anyhow::Result<()> {
-        // Whoever made it is gone: the run directory's lock is ours.
-        match std::fs::remove_file(&path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).context("removing the old socket"),
-        }
-        let listener = UnixListener::bind(&path).with_context(|| path.display().to_string())?;
-        let owner_only = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(&path, owner_only).context("permissions of the socket")?;
+    /// Never by what a client does.
+    pub async fn serve_socket(self: Arc<Self>, listener: UnixListener) -> anyhow::Result<()> {
         let routes = self
             .routes_for_everyone()
             .route("/state", get(state))
-            .route("/record/{seconds}", get(record));
-        axum::serve(listener, routes.with_state(self))
-            .await
-            .context("serving the socket")
+            .route("/record/{seconds}", get(record))
+            .route(takeover::PATH, post(take_over));
+        let service = TowerToHyperService::new(routes.with_state(self));
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some() {}
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => TokioIo::new(stream),
+                Err(error) => {
+                    debug!(%error, "accepting a connection");
+                    tokio::time::sleep(BREATHER).await;
+                    continue;
+                }
+            };
+            let connection = http1::Builder::new().serve_connection(stream, service.clone());
+            connections.spawn(async move {
+                // However it ends, it concerns the client alone.
+                connection.with_upgrades().await.ok();
+            });
+        }
     }
 
     /// Serves what anybody may ask, to so many at a time and for so long that nobody keeps the others out.
@@ -253,7 +272,7 @@ async fn state(Extract(admin): Extract<Arc<Admin>>) -> Response {
     }
 }
 
-async fn record(Extract(admin): Extract<Arc<Admin>>, Path(seconds): Path<u64>) -> Response {
+async fn record(Extract(admin): Extract<Arc<Admin>>, Segment(seconds): Segment<u64>) -> Response {
     if !(1..=record::LONGEST).contains(&seconds) {
         let why = format!("1 to {} seconds\n", record::LONGEST);
         return (StatusCode::BAD_REQUEST, why).into_response();
@@ -267,6 +286,34 @@ async fn record(Extract(admin): Extract<Arc<Admin>>, Path(seconds): Path<u64>) -
         Ok(body) => ([(header::CONTENT_TYPE, JSON_LINES)], Body::new(body)).into_response(),
         Err(error) => unavailable(&format!("{error:#}")),
     }
+}
+
+/// Another process of this instance asks for everything.
+async fn take_over(Extract(admin): Extract<Arc<Admin>>, mut request: Request) -> Response {
+    let ours = takeover::PROTOCOL.to_string();
+    let theirs = request.headers().get(header::UPGRADE);
+    let theirs = theirs.map_or(String::new(), |name| {
+        String::from_utf8_lossy(name.as_bytes()).into_owned()
+    });
+    let (status, successor) = if theirs == ours {
+        let upgrade = hyper::upgrade::on(&mut request);
+        (StatusCode::SWITCHING_PROTOCOLS, Successor::Speaks(upgrade))
+    } else if theirs.starts_with(takeover::NAME) {
+        (StatusCode::UPGRADE_REQUIRED, Successor::SpeaksOther(theirs))
+    } else {
+        return (StatusCode::BAD_REQUEST, "this is for an agent to ask\n").into_response();
+    };
+    if admin.sources.successors.try_send(successor).is_err() {
+        return unavailable("a takeover is on its way already");
+    }
+    let Ok(upgrade) = HeaderValue::from_str(&ours) else {
+        return unavailable("no protocol");
+    };
+    let headers = [
+        (header::CONNECTION, HeaderValue::from_static("upgrade")),
+        (header::UPGRADE, upgrade),
+    ];
+    (status, headers).into_response()
 }
 
 async fn scrape(Extract(admin): Extract<Arc<Admin>>) -> Response {
@@ -300,6 +347,24 @@ async fn ready(Extract(admin): Extract<Arc<Admin>>) -> Response {
 
 fn unavailable(why: &str) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
+}
+
+/// Makes the socket at `path`, for root alone. It takes the place of another process's at once: nobody ever finds none.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+    let beside = path.with_extension("new");
+    match std::fs::remove_file(&beside) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).context("removing an old socket"),
+    }
+    let listener = UnixListener::bind(&beside).with_context(|| beside.display().to_string())?;
+    let owner_only = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(&beside, owner_only).context("permissions of the socket")?;
+    std::fs::rename(&beside, path).with_context(|| path.display().to_string())?;
+    Ok(listener)
 }
 
 /// Listens on `address`: `:PORT` is every address of both families, where the host has both.

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod election;
+pub mod home;
 pub mod inventory;
 pub mod metrics;
 pub mod monitor;
@@ -16,9 +17,11 @@ pub mod record;
 pub mod ring;
 pub mod runtime;
 pub mod source;
+pub mod standby;
 pub mod state;
 pub mod supply;
 pub mod sys;
+pub mod takeover;
 pub mod telling;
 
 #[cfg(test)]

@@ -8,32 +8,39 @@
 //! On SIGTERM or SIGINT the election leaves (priority 0), the network thread withdraws and restores, and the
 //! process ends; all within five seconds.
 
-use std::fs;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use nix::fcntl::{Flock, FlockArg};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use nix::sys::resource::{Resource, setrlimit};
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{interval, timeout};
 use tracing::{info, warn};
+use vipkeeper_vrrp::{Election, Fact};
 
-use crate::admin::{self, Admin, SOCKET, Sources};
+use crate::admin::{self, Admin, SOCKET, Sources, Successor};
 use crate::cli::RunArgs;
-use crate::election::{self, Order, Ports};
+use crate::election::{self, Link, Order, Ports, Start, Stillness};
+use crate::home::{Home, Locks};
 use crate::inventory::Inventory;
 use crate::network::ledger::{Identity, Ledger};
 use crate::network::rtnetlink::{Rtnetlink, keeps_tags};
 use crate::source::Desired;
-use crate::supply::{Served, Supply};
-use crate::{monitor, network, source, sys, telling};
+use crate::standby::{Standby, Turn};
+use crate::supply::{Served, Supplied, Supply};
+use crate::takeover::PROTOCOL;
+use crate::takeover::giving::{Assets, Outcome, give};
+use crate::takeover::taking::{Confirmation, Heir, Inheritance, Offer};
+use crate::{clock, monitor, network, source, sys, telling};
 
 /// The stack of our threads; with locked memory, what is touched of it stays.
 const STACK: usize = 256 << 10;
@@ -71,48 +78,327 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
 }
 
 async fn live(args: &RunArgs, memory: Result<(), String>) -> anyhow::Result<()> {
-    let home = Home::claim(args)?;
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    let listener = admin::listen(&args.listen)?;
+    let home = Home::of(args)?;
+    let locks = home.claim()?;
+    let mut signals = Signals::listen()?;
+    let listener = match &locks {
+        Some(_) => Some(admin::listen(&args.listen)?),
+        None => None,
+    };
     let manifests = args.manifests.as_deref();
     let manifests = manifests.context("--manifests is required: there is no other source yet")?;
     let watched = source::watch(manifests, &home.node)
         .with_context(|| format!("the manifests in {}", manifests.display()))?;
+    let desired = watched.desired();
     let mut threads = Threads::new();
-    let workers = Workers::start(&threads, &home)?;
-    let ports = Arc::clone(&workers.ports);
-    let (stop, stopping) = watch::channel(false);
-    let mut tasks = Tasks::start(
-        &home,
-        workers,
-        watched.desired(),
-        stopping,
-        listener,
-        memory,
-    )?;
-    let (node, instance) = (&home.node, &home.instance);
-    info!(%node, %instance, version = env!("CARGO_PKG_VERSION"), "running");
-
-    let failure = tokio::select! {
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
-        reason = threads.first_end() => Some(reason),
-        reason = tasks.first_end() => Some(reason),
-    };
-    if let Some(reason) = failure {
-        // Not the protocol's way out, for which something is missing; but no address stays.
-        if !matches!(timeout(HASTE, finish(&ports)).await, Ok(Ok(()))) {
-            warn!("addresses stay until their lifetime ends");
+    let (senses, beginning) = match (locks, listener) {
+        (Some(locks), Some(listener)) => {
+            let beginning = Beginning::alone(&home, locks, listener)?;
+            (Senses::start(&threads, &desired, Start::Fresh)?, beginning)
         }
-        return Err(reason);
+        (None, _) | (_, None) => {
+            info!(node = %home.node, instance = %home.instance, "standing by: this instance runs already");
+            let senses = Senses::start(&threads, &desired, Start::Still)?;
+            let turn = stand_by(args, &home, &desired, &senses);
+            let beginning = tokio::select! {
+                beginning = turn => beginning?,
+                () = signals.end() => return Ok(()),
+                reason = threads.first_end() => return Err(reason),
+            };
+            (senses, beginning)
+        }
+    };
+    let running = Running::begin(args, home, senses, beginning, &threads, desired, memory).await?;
+    running.run(&mut threads, &mut signals).await
+}
+
+/// Waits for the other process of this instance to hand over, or to end.
+async fn stand_by(
+    args: &RunArgs,
+    home: &Home,
+    desired: &watch::Receiver<Arc<Desired>>,
+    senses: &Senses,
+) -> anyhow::Result<Beginning> {
+    let heir = Heir {
+        node: home.node.clone(),
+        listen: args.listen.clone(),
+        identity: identity(home)?,
+        locks: home.lock_files(),
+        ledger: home.ledger_file(),
+    };
+    let mut standby = Standby::new(home, heir, desired.clone(), senses.inventory.clone());
+    loop {
+        let offer = match standby.turn().await? {
+            Turn::Alone(locks) => {
+                senses.go_on_alone();
+                return Beginning::alone(home, locks, admin::listen(&args.listen)?);
+            }
+            Turn::Heir(offer) => offer,
+        };
+        match Beginning::heir(args, offer).await {
+            Ok(beginning) => return Ok(beginning),
+            Err(reason) => {
+                let reason = format!("{reason:#}");
+                warn!(%reason, "no takeover: the running agent goes on");
+                standby.put_off();
+            }
+        }
     }
-    info!("leaving");
-    stop.send_replace(true);
-    let left = timeout(GRACE, leave(&ports, tasks.supply)).await;
-    left.unwrap_or_else(|_| Err(anyhow!("leaving took longer than {GRACE:?}")))?;
-    info!("left");
-    Ok(())
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("SIGINT")?,
+        })
+    }
+
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// What a process begins with: nothing, or what another had.
+struct Beginning {
+    locks: Locks,
+    listener: TcpListener,
+    kernel: Rtnetlink,
+    network: network::Beginning,
+    takeover: Option<Takeover>,
+}
+
+/// What a takeover gives besides.
+struct Takeover {
+    still: Stillness,
+    answers: Vec<Fact>,
+    confirmation: Confirmation,
+}
+
+impl Beginning {
+    fn alone(home: &Home, locks: Locks, listener: TcpListener) -> anyhow::Result<Self> {
+        Ok(Self {
+            locks,
+            listener,
+            kernel: Rtnetlink::open().context("netlink")?,
+            network: network::Beginning::Sweep(open_ledger(home)?),
+            takeover: None,
+        })
+    }
+
+    /// Accepts `offer` once everything that might fail has not.
+    async fn heir(args: &RunArgs, offer: Box<Offer>) -> anyhow::Result<Self> {
+        let prepare = || -> anyhow::Result<_> {
+            let listener = match &offer.inheritance().listener {
+                Some(listener) => {
+                    let listener = std::net::TcpListener::from(listener.try_clone()?);
+                    listener.set_nonblocking(true)?;
+                    TcpListener::from_std(listener)?
+                }
+                None => admin::listen(&args.listen)?,
+            };
+            Ok((listener, Rtnetlink::open().context("netlink")?))
+        };
+        let (listener, kernel) = match prepare() {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                offer.refuse(&format!("{error:#}"));
+                return Err(error);
+            }
+        };
+        let accepted = tokio::task::spawn_blocking(move || offer.accept());
+        let (inheritance, confirmation) = accepted.await.context("accepting")??;
+        let Inheritance {
+            still,
+            answers,
+            ledger,
+            network,
+            locks,
+            listener: _,
+        } = inheritance;
+        Ok(Self {
+            locks,
+            listener,
+            kernel,
+            network: network::Beginning::Takeover(ledger, network),
+            takeover: Some(Takeover {
+                still,
+                answers,
+                confirmation,
+            }),
+        })
+    }
+}
+
+/// Everything, once it runs.
+struct Running {
+    ports: Arc<Ports>,
+    tasks: Tasks,
+    stop: watch::Sender<bool>,
+    gate: Arc<Mutex<Supplied>>,
+    successors: mpsc::Receiver<Successor>,
+    assets: Arc<Assets>,
+}
+
+impl Running {
+    async fn begin(
+        args: &RunArgs,
+        home: Home,
+        senses: Senses,
+        beginning: Beginning,
+        threads: &Threads,
+        desired: watch::Receiver<Arc<Desired>>,
+        memory: Result<(), String>,
+    ) -> anyhow::Result<Self> {
+        let Beginning {
+            locks,
+            listener,
+            kernel,
+            network,
+            takeover,
+        } = beginning;
+        let ports = Arc::clone(&senses.ports);
+        let assets = Arc::new(Assets {
+            node: home.node.clone(),
+            listen: args.listen.clone(),
+            ports: Arc::clone(&ports),
+            locks,
+            listener: listener.as_fd().try_clone_to_owned()?,
+        });
+        let workers = senses.with_network(threads, kernel, network)?;
+        let mut supply = None;
+        let confirmation = takeover.map(|takeover| {
+            supply = Some(Arc::clone(&takeover.still.links));
+            workers.go_on(takeover)
+        });
+        if confirmation.is_some() {
+            first_turn(&ports).await;
+        }
+        let socket = admin::bind(&home.run_dir.join(SOCKET))?;
+        let (node, instance) = (home.node.clone(), home.instance.clone());
+        let is_takeover = confirmation.is_some();
+        if let Some(confirmation) = confirmation {
+            tokio::task::spawn_blocking(move || confirmation.confirm());
+        }
+        let (stop, stopping) = watch::channel(false);
+        // One at a time: the admin refuses the next.
+        let (successor, successors) = mpsc::channel(1);
+        let (tasks, gate) = Tasks::start(Setup {
+            home,
+            workers,
+            desired,
+            stopping,
+            listener,
+            socket,
+            memory,
+            successor,
+            links: supply,
+        })?;
+        let version = env!("CARGO_PKG_VERSION");
+        info!(%node, %instance, version, takeover = is_takeover, "running");
+        Ok(Self {
+            ports,
+            tasks,
+            stop,
+            gate,
+            successors,
+            assets,
+        })
+    }
+
+    async fn run(mut self, threads: &mut Threads, signals: &mut Signals) -> anyhow::Result<()> {
+        let failure = loop {
+            tokio::select! {
+                () = signals.end() => break None,
+                reason = threads.first_end() => break Some(reason),
+                reason = self.tasks.first_end() => break Some(reason),
+                Some(successor) = self.successors.recv() => match self.hand_over(successor).await {
+                    Outcome::Given => {
+                        info!("taken over");
+                        return Ok(());
+                    }
+                    Outcome::Stays(reason) => {
+                        let reason = format!("{reason:#}");
+                        warn!(%reason, "the takeover did not come about");
+                    }
+                    Outcome::Leaves(reason) => {
+                        let reason = format!("{reason:#}");
+                        info!(%reason, "a successor that cannot take over waits");
+                        break None;
+                    }
+                    Outcome::Lost(reason) => break Some(reason),
+                },
+            }
+        };
+        if let Some(reason) = failure {
+            // Not the protocol's way out, for which something is missing; but no address stays.
+            if !matches!(timeout(HASTE, finish(&self.ports)).await, Ok(Ok(()))) {
+                warn!("addresses stay until their lifetime ends");
+            }
+            return Err(reason);
+        }
+        info!("leaving");
+        self.stop.send_replace(true);
+        let left = timeout(GRACE, leave(&self.ports, self.tasks.supply)).await;
+        left.unwrap_or_else(|_| Err(anyhow!("leaving took longer than {GRACE:?}")))?;
+        info!("left");
+        Ok(())
+    }
+
+    /// Hands everything over to `successor`, if that works out.
+    async fn hand_over(&self, successor: Successor) -> Outcome {
+        let upgrade = match successor {
+            Successor::Speaks(upgrade) => upgrade,
+            Successor::SpeaksOther(name) => {
+                return Outcome::Leaves(anyhow!("it speaks {name}, not {PROTOCOL}"));
+            }
+        };
+        let stream = match stream_of(upgrade).await {
+            Ok(stream) => stream,
+            Err(error) => return Outcome::Stays(error),
+        };
+        // No plan is delivered while somebody else may be about to get the sockets.
+        let supplied = Arc::clone(&self.gate).lock_owned().await;
+        let assets = Arc::clone(&self.assets);
+        let given = tokio::task::spawn_blocking(move || {
+            let outcome = give(stream, &assets, supplied.shortest_interval);
+            match outcome {
+                // Until the process ends.
+                Outcome::Given => std::mem::forget(supplied),
+                Outcome::Stays(_) | Outcome::Leaves(_) | Outcome::Lost(_) => drop(supplied),
+            }
+            outcome
+        });
+        given
+            .await
+            .unwrap_or_else(|error| Outcome::Lost(anyhow!("handing over: {error}")))
+    }
+}
+
+/// The connection, once HTTP has let go of it.
+async fn stream_of(upgrade: OnUpgrade) -> anyhow::Result<UnixStream> {
+    let upgraded = timeout(HASTE, upgrade).await.context("no upgrade")??;
+    let parts = upgraded
+        .downcast::<TokioIo<tokio::net::UnixStream>>()
+        .map_err(|_| anyhow!("not a Unix socket"))?;
+    Ok(parts.io.into_inner().into_std()?)
+}
+
+/// Waits until the election thread has run.
+async fn first_turn(ports: &Ports) {
+    let mut look = interval(Duration::from_millis(1));
+    while ports.vitals.heartbeat.load(Ordering::Acquire) == 0 {
+        look.tick().await;
+    }
 }
 
 /// Priority 0, addresses withdrawn, settings restored.
@@ -136,59 +422,28 @@ async fn finish(ports: &Ports) -> anyhow::Result<()> {
     finished.await.context("the network thread is gone")
 }
 
-/// Who this agent is, and its directories, which are its alone as long as this lives.
-struct Home {
-    node: String,
-    instance: String,
-    state_dir: PathBuf,
-    run_dir: PathBuf,
-    _locks: [Flock<fs::File>; 2],
-}
-
-impl Home {
-    fn claim(args: &RunArgs) -> anyhow::Result<Self> {
-        let (state_dir, run_dir) = (args.state_dir(), args.place.run_dir());
-        for directory in [&state_dir, &run_dir] {
-            fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
-        }
-        Ok(Self {
-            node: match &args.node {
-                Some(node) => node.clone(),
-                None => host_name()?,
-            },
-            instance: args.place.instance.clone(),
-            _locks: [lock(&state_dir)?, lock(&run_dir)?],
-            state_dir,
-            run_dir,
-        })
-    }
-}
-
-/// The threads' ends of their channels.
-struct Workers {
+/// The threads that a process has before it has anything else: they see, and one waits.
+struct Senses {
     ports: Arc<Ports>,
-    network: Arc<network::Vitals>,
-    notices: mpsc::Receiver<network::Notice>,
     planned: monitor::Planned,
     inventory: watch::Receiver<Arc<Inventory>>,
 }
 
-impl Workers {
-    fn start(threads: &Threads, home: &Home) -> anyhow::Result<Self> {
+impl Senses {
+    fn start(
+        threads: &Threads,
+        desired: &watch::Receiver<Arc<Desired>>,
+        start: Start,
+    ) -> anyhow::Result<Self> {
         let ports = Arc::new(Ports::new().context("channels")?);
-        let vitals = Arc::new(network::Vitals::default());
-        // Bounded: the network thread drops and counts what does not fit.
-        let (notices, told) = mpsc::channel(1_024);
-        let ledger = open_ledger(home)?;
-        let kernel = Rtnetlink::open().context("netlink")?;
-        let context = network::Context {
-            ports: Arc::clone(&ports),
-            vitals: Arc::clone(&vitals),
-            notices,
-        };
-        threads.start("network", move || network::run(kernel, ledger, context))?;
-
+        // Those that the process before holds, where the kernel keeps no tags.
         let planned = monitor::Planned::default();
+        if let Ok(mut planned) = planned.lock() {
+            let desired = desired.borrow();
+            let families = desired.configs.iter().flat_map(|config| &config.families);
+            let addresses = families.flat_map(|family| &family.addresses);
+            planned.extend(addresses.map(|address| address.address));
+        }
         let (inventory, inventories) = watch::channel(Arc::new(Inventory::default()));
         let context = monitor::Context {
             ports: Arc::clone(&ports),
@@ -197,22 +452,87 @@ impl Workers {
             keeps_tags: keeps_tags().context("the kernel's release")?,
         };
         threads.start("monitor", move || monitor::run(context))?;
-
         let own = Arc::clone(&ports);
-        threads.start("election", move || election::run(&own))?;
+        threads.start("election", move || election::run(&own, start))?;
         Ok(Self {
             ports,
-            network: vitals,
-            notices: told,
             planned,
             inventory: inventories,
         })
     }
+
+    /// The election thread that stands still gets an election that knows nothing.
+    fn go_on_alone(&self) {
+        let fresh = Stillness {
+            election: Election::new(),
+            links: Arc::new([]),
+            last_wake: clock::now(),
+        };
+        // The thread waits for it, so the ring is empty.
+        self.ports.going_on.push(fresh).ok();
+    }
+
+    fn with_network(
+        self,
+        threads: &Threads,
+        kernel: Rtnetlink,
+        beginning: network::Beginning,
+    ) -> anyhow::Result<Workers> {
+        let vitals = Arc::new(network::Vitals::default());
+        // Bounded: the network thread drops and counts what does not fit.
+        let (notices, told) = mpsc::channel(1_024);
+        let context = network::Context {
+            ports: Arc::clone(&self.ports),
+            vitals: Arc::clone(&vitals),
+            notices,
+        };
+        // What the monitor saw while standing by was the other process's to mend.
+        while self.ports.orders.pop().is_some() {}
+        threads.start("network", move || network::run(kernel, beginning, context))?;
+        Ok(Workers {
+            senses: self,
+            network: vitals,
+            notices: told,
+        })
+    }
+}
+
+/// The threads' ends of their channels.
+struct Workers {
+    senses: Senses,
+    network: Arc<network::Vitals>,
+    notices: mpsc::Receiver<network::Notice>,
+}
+
+impl Workers {
+    /// The election thread goes on with another process's election.
+    fn go_on(&self, takeover: Takeover) -> Confirmation {
+        let ports = &self.senses.ports;
+        let inventory = Arc::clone(&self.senses.inventory.borrow());
+        let is_there = |index| inventory.interfaces.values().any(|i| i.index == index);
+        for answer in takeover.answers {
+            // Nobody else has anything to answer yet.
+            ports.answers.push(answer).ok();
+        }
+        for link in takeover.still.links.iter() {
+            let interface = link.key.0;
+            if !is_there(interface) {
+                // A full ring: the socket is dead, too, and the plan that comes next does without.
+                ports.facts.push(Fact::InterfaceGone { interface }).ok();
+            }
+        }
+        // The thread waits for it, so the ring is empty.
+        ports.going_on.push(takeover.still).ok();
+        takeover.confirmation
+    }
+}
+
+fn identity(home: &Home) -> anyhow::Result<Identity> {
+    Identity::of_this_process(&home.instance).context("the ledger's identity")
 }
 
 fn open_ledger(home: &Home) -> anyhow::Result<Ledger> {
-    let identity = Identity::of_this_process(&home.instance).context("the ledger's identity")?;
-    let (ledger, discarded) = Ledger::open(home.state_dir.join("ledger"), identity);
+    let (ledger, discarded) = Ledger::open(home.ledger_file(), identity(home)?);
     if let Some(reason) = discarded {
         info!(%reason, "the ledger is discarded");
     }
@@ -225,40 +545,55 @@ struct Tasks {
     others: JoinSet<anyhow::Result<()>>,
 }
 
+/// What the tasks are made of.
+struct Setup {
+    home: Home,
+    workers: Workers,
+    desired: watch::Receiver<Arc<Desired>>,
+    stopping: watch::Receiver<bool>,
+    listener: TcpListener,
+    socket: UnixListener,
+    memory: Result<(), String>,
+    successor: mpsc::Sender<Successor>,
+    /// The sockets that a takeover gave.
+    links: Option<Arc<[Arc<Link>]>>,
+}
+
 impl Tasks {
-    fn start(
-        home: &Home,
-        workers: Workers,
-        desired: watch::Receiver<Arc<Desired>>,
-        stopping: watch::Receiver<bool>,
-        listener: TcpListener,
-        memory: Result<(), String>,
-    ) -> anyhow::Result<Self> {
+    fn start(setup: Setup) -> anyhow::Result<(Self, Arc<Mutex<Supplied>>)> {
         let (served, serving) = watch::channel(Arc::new(Served::default()));
         let Workers {
-            ports,
+            senses,
             network,
             notices,
+        } = setup.workers;
+        let Senses {
+            ports,
             planned,
             inventory,
-        } = workers;
+        } = senses;
         let admin = Admin::new(Sources {
-            node: home.node.clone(),
-            instance: home.instance.clone(),
+            node: setup.home.node,
+            instance: setup.home.instance,
             ports: Arc::clone(&ports),
             network,
             inventory: inventory.clone(),
-            desired: desired.clone(),
+            desired: setup.desired.clone(),
             served: serving,
-            memory,
+            memory: setup.memory,
+            successors: setup.successor,
         })?;
-        let supply = Supply::new(
+        let mut supply = Supply::new(
             Arc::clone(&ports),
             planned,
-            desired,
+            setup.desired,
             inventory.clone(),
             served,
         );
+        if let Some(links) = &setup.links {
+            supply.take_over(links);
+        }
+        let gate = supply.gate();
         let mut others = JoinSet::new();
         others.spawn(telling::tell_events(
             ports,
@@ -266,13 +601,13 @@ impl Tasks {
             Arc::clone(&admin),
         ));
         others.spawn(telling::tell_notices(notices, inventory));
-        let socket = home.run_dir.join(SOCKET);
-        others.spawn(Arc::clone(&admin).serve_socket(socket));
-        others.spawn(admin.serve_tcp(listener));
-        Ok(Self {
-            supply: tokio::spawn(supply.run(stopping)),
+        others.spawn(Arc::clone(&admin).serve_socket(setup.socket));
+        others.spawn(admin.serve_tcp(setup.listener));
+        let tasks = Self {
+            supply: tokio::spawn(supply.run(setup.stopping)),
             others,
-        })
+        };
+        Ok((tasks, gate))
     }
 
     async fn first_end(&mut self) -> anyhow::Error {
@@ -329,23 +664,4 @@ impl Threads {
         let word = self.ends.recv().await;
         word.unwrap_or_else(|| anyhow!("all threads ended"))
     }
-}
-
-fn host_name() -> anyhow::Result<String> {
-    nix::unistd::gethostname()
-        .context("the host's name")?
-        .into_string()
-        .map_err(|name| anyhow!("the host's name {} is not text", name.display()))
-}
-
-/// Makes sure that `directory` is ours alone: two agents on one ledger would take each other's addresses off.
-fn lock(directory: &Path) -> anyhow::Result<Flock<fs::File>> {
-    let path = directory.join("lock");
-    let file = fs::File::create(&path).with_context(|| path.display().to_string())?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| {
-        anyhow!(
-            "{}: {error}: another agent runs here; give this one an --instance of its own",
-            path.display()
-        )
-    })
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 use tokio::time::{Instant, interval_at, timeout};
 use tracing::warn;
 use vipkeeper_vrrp::{Command, Plan, Transport};
@@ -36,8 +36,16 @@ pub struct Served {
     pub notes: Vec<Note>,
 }
 
+/// What the election has been given, for a takeover. Whoever holds it keeps any plan from being made.
+#[derive(Debug, Default)]
+pub struct Supplied {
+    /// The shortest advertisement interval of the last plan.
+    pub shortest_interval: Option<Duration>,
+}
+
 /// Plans for the election.
 pub struct Supply {
+    gate: Arc<Mutex<Supplied>>,
     ports: Arc<Ports>,
     planned: Planned,
     desired: watch::Receiver<Arc<Desired>>,
@@ -64,6 +72,7 @@ impl Supply {
         served: watch::Sender<Arc<Served>>,
     ) -> Self {
         Self {
+            gate: Arc::default(),
             ports,
             planned,
             desired,
@@ -75,6 +84,24 @@ impl Supply {
             is_lacking: false,
             told: Vec::new(),
         }
+    }
+
+    /// What has been given; while somebody holds it, nothing is.
+    #[must_use]
+    pub fn gate(&self) -> Arc<Mutex<Supplied>> {
+        Arc::clone(&self.gate)
+    }
+
+    /// Begins with sockets that the election uses already.
+    pub fn take_over(&mut self, links: &Arc<[Arc<Link>]>) {
+        self.links = links
+            .iter()
+            .map(|link| (link.key, Arc::clone(link)))
+            .collect();
+        self.retired.push(Delivery {
+            command: Command::Apply(Arc::default()),
+            links: Arc::clone(links),
+        });
     }
 
     /// Delivers a plan whenever the configuration or the inventory changes, until `stop` comes; then tells the
@@ -130,6 +157,7 @@ impl Supply {
 
     /// Makes a plan of what is known now, and delivers it if it is news.
     async fn supply(mut self) -> anyhow::Result<Self> {
+        let mut supplied = Arc::clone(&self.gate).lock_owned().await;
         self.retired.retain(is_in_use);
         let desired = Arc::clone(&self.desired.borrow_and_update());
         let inventory = Arc::clone(&self.inventory.borrow_and_update());
@@ -147,6 +175,8 @@ impl Supply {
         .await
         .context("opening sockets")?;
         let Resolved { plan, notes } = resolved;
+        let intervals = plan.routers.iter().map(|r| r.protocol.interval());
+        supplied.shortest_interval = intervals.min();
         self.tell_notes(&notes);
         self.hand_over(plan).await;
         let served = Served {

@@ -1,5 +1,5 @@
 //! System calls that no safe crate covers: scheduling class, socket options of packet and raw sockets,
-//! `recvmmsg` and `sendmmsg`.
+//! `recvmmsg` and `sendmmsg`, descriptors over Unix sockets.
 //!
 //! Owns the buffers those last two work on, allocated once. The only module with unsafe code; it never decides,
 //! retries or logs.
@@ -11,10 +11,11 @@
 use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::time::Duration;
 
 use libc::{c_int, c_void, socklen_t};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use tokio::io::unix::AsyncFd;
 use vipkeeper_vrrp::Ifindex;
 use vipkeeper_wire::MacAddr;
@@ -181,6 +182,53 @@ pub fn set_multicast_interface_v4(socket: BorrowedFd<'_>, interface: Ifindex) ->
         imr_ifindex: signed(interface)?,
     };
     set::<libc::ip_mreqn>(socket, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &request)
+}
+
+/// Sends `descriptors` over a Unix socket, with one byte that means nothing. The kernel takes 253 at most.
+///
+/// # Errors
+/// EPIPE if the other end is closed, and whatever else the kernel says.
+pub fn send_descriptors(socket: BorrowedFd<'_>, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let descriptors: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    sendmsg::<()>(
+        socket.as_raw_fd(),
+        &[io::IoSlice::new(&[0])],
+        &[ControlMessage::ScmRights(&descriptors)],
+        MsgFlags::MSG_NOSIGNAL,
+        None,
+    )?;
+    Ok(())
+}
+
+/// Receives the descriptors, `most` at most, that were sent with one byte; `None` if the other end is closed.
+///
+/// # Errors
+/// Whatever the kernel says.
+pub fn receive_descriptors(
+    socket: BorrowedFd<'_>,
+    most: usize,
+) -> io::Result<Option<Vec<OwnedFd>>> {
+    let mut byte = [0];
+    let mut parts = [io::IoSliceMut::new(&mut byte)];
+    let mut control = vec![0; nix::sys::socket::cmsg_space::<RawFd>() * most.max(1)];
+    let message = recvmsg::<()>(
+        socket.as_raw_fd(),
+        &mut parts,
+        Some(&mut control),
+        MsgFlags::MSG_CMSG_CLOEXEC,
+    )?;
+    let mut descriptors = Vec::new();
+    for part in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(received) = part {
+            // SAFETY: the kernel has just made these descriptors for us, and nobody else knows of them.
+            descriptors.extend(
+                received
+                    .into_iter()
+                    .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
+            );
+        }
+    }
+    Ok((message.bytes > 0).then_some(descriptors))
 }
 
 /// Sets an option whose value the kernel reads as a `T`.

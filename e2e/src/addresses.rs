@@ -40,6 +40,8 @@ pub struct KernelAddress {
     pub valid_lifetime: u32,
     /// Seconds until it is deprecated; `u32::MAX` for never.
     pub preferred_lifetime: u32,
+    /// When it was made and when it was changed last, in hundredths of seconds since boot.
+    pub stamps: [u32; 2],
 }
 
 impl KernelAddress {
@@ -113,6 +115,7 @@ fn address(body: &[u8]) -> Option<KernelAddress> {
         protocol: None,
         valid_lifetime: u32::MAX,
         preferred_lifetime: u32::MAX,
+        stamps: [0; 2],
     };
     let mut rest = body.get(8..)?;
     let mut local = false;
@@ -128,6 +131,7 @@ fn address(body: &[u8]) -> Option<KernelAddress> {
             IFA_CACHEINFO => {
                 found.preferred_lifetime = u32_at(value, 0)?;
                 found.valid_lifetime = u32_at(value, 4)?;
+                found.stamps = [u32_at(value, 8)?, u32_at(value, 12)?];
             }
             IFA_FLAGS => found.flags = u32_at(value, 0)?,
             IFA_PROTO => found.protocol = value.first().copied(),

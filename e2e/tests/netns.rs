@@ -24,6 +24,8 @@ mod observability;
 mod refusal;
 #[path = "netns/scene.rs"]
 mod scene;
+#[path = "netns/takeover.rs"]
+mod takeover;
 #[path = "netns/wire.rs"]
 mod wire;
 
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         failover::TESTS,
         hostile::TESTS,
         observability::TESTS,
+        takeover::TESTS,
     ];
     harness::main("netns", &tests.concat())
 }

@@ -15,12 +15,13 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use vipkeeper_vrrp::{Command, Election, Input, Time};
+use vipkeeper_vrrp::{Command, Election, Fact, Input, Time};
 
 use super::outbox::Outbox;
 use super::patience::{Change, Patience};
 use super::recorder::Recorder;
-use super::{Activity, Delivery, Event, Link, Ports, TICK};
+use super::stillness::{self, Moment};
+use super::{Activity, Delivery, Event, Link, Ports, Start, Stillness, TICK};
 use crate::sys::ReceiveBatch;
 use crate::{clock, sys};
 
@@ -46,7 +47,7 @@ const FIRST_READ: usize = 8;
 ///
 /// # Errors
 /// If the kernel takes epoll or the timer away from us, which ends the process.
-pub fn run(ports: &Arc<Ports>) -> anyhow::Result<()> {
+pub fn run(ports: &Arc<Ports>, start: Start) -> anyhow::Result<()> {
     let scheduling = sys::enter_fifo(FIFO_PRIORITY);
     if let Err(error) = &scheduling {
         let errno = error.raw_os_error().unwrap_or(0);
@@ -59,6 +60,10 @@ pub fn run(ports: &Arc<Ports>) -> anyhow::Result<()> {
     // Set here alone, so it cannot be set already.
     ports.vitals.scheduling.set(scheduling).ok();
     let mut driver = Driver::new(Arc::clone(ports))?;
+    match start {
+        Start::Fresh => {}
+        Start::Still => driver.go_on()?,
+    }
     loop {
         driver.wake_up()?;
     }
@@ -81,6 +86,10 @@ struct Driver {
     last_wake: Time,
     patience: Patience,
     stopping: bool,
+    /// When to stand still, if that is wanted.
+    moment: Moment,
+    /// What was told while the thread stood still.
+    missed: Vec<Fact>,
 }
 
 impl Driver {
@@ -109,6 +118,8 @@ impl Driver {
             last_wake: clock::now(),
             patience: Patience::default(),
             stopping: false,
+            moment: Moment::default(),
+            missed: Vec::new(),
         })
     }
 
@@ -133,9 +144,46 @@ impl Driver {
         self.flush(now);
         self.be_patient(now, FRAME_BUDGET - budget)?;
         self.finish_turn(now)?;
+        if self.may_stand_still(now) {
+            self.stand_still()?;
+        }
         if budget == 0 {
             std::thread::sleep(BREATH);
         }
+        Ok(())
+    }
+
+    /// Between two wake-ups, with nothing on its way out.
+    fn may_stand_still(&mut self, now: Time) -> bool {
+        let next = self.election.next_timeout();
+        !self.stopping && !self.outbox.has_backlog() && self.moment.has_come(&self.ports, now, next)
+    }
+
+    /// Lets the election go, and waits until it comes back.
+    fn stand_still(&mut self) -> anyhow::Result<()> {
+        let still = Stillness {
+            election: std::mem::take(&mut self.election),
+            links: Arc::clone(&self.links),
+            last_wake: self.last_wake,
+        };
+        if let Err(still) = self.ports.still.push(still) {
+            // Nobody took the last one, so nobody waits for this one.
+            self.election = still.election;
+            return Ok(());
+        }
+        self.go_on()
+    }
+
+    /// Goes on with the election that comes, this process's own or another's.
+    fn go_on(&mut self) -> anyhow::Result<()> {
+        let (still, facts) = stillness::wait(&self.ports)?;
+        self.election = still.election;
+        self.last_wake = still.last_wake;
+        self.take_links(still.links)?;
+        self.missed = facts;
+        // A turn at once: the deadlines are not those that the timer is set to.
+        self.armed = None;
+        self.ports.facts.wake().ring();
         Ok(())
     }
 
@@ -169,6 +217,9 @@ impl Driver {
 
     /// Facts, answers and commands, in this order: a plan finds the interfaces it names.
     fn take_messages(&mut self, now: Time) -> anyhow::Result<()> {
+        for fact in std::mem::take(&mut self.missed) {
+            self.tell(now, Input::Fact(fact));
+        }
         while let Some(fact) = self.ports.facts.pop() {
             self.tell(now, Input::Fact(fact));
         }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
@@ -32,6 +32,9 @@ const PRIORITY: u32 = 7;
 
 /// Which sockets: an interface and a family.
 pub type LinkKey = (Ifindex, Family);
+
+/// How many sockets a link has.
+pub const SOCKETS: usize = 4;
 
 /// The sockets of one (interface, family).
 #[derive(Debug)]
@@ -65,6 +68,42 @@ impl Link {
             announce: announce_socket(key.0).context("announcement socket")?,
             groups: Mutex::default(),
         })
+    }
+
+    /// The sockets of another process, in the order of [`descriptors`](Self::descriptors), with the groups that
+    /// they have joined.
+    #[must_use]
+    pub fn take_over(key: LinkKey, groups: BTreeSet<IpAddr>, sockets: [OwnedFd; SOCKETS]) -> Self {
+        let [receive, farewell, advertise, announce] = sockets.map(Socket::from);
+        Self {
+            key,
+            receive,
+            farewell,
+            advertise,
+            announce,
+            groups: Mutex::new(groups),
+        }
+    }
+
+    /// All its sockets.
+    #[must_use]
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; SOCKETS] {
+        [
+            self.receive(),
+            self.farewell(),
+            self.advertise(),
+            self.announce(),
+        ]
+    }
+
+    /// The groups that are joined.
+    #[must_use]
+    pub fn groups(&self) -> BTreeSet<IpAddr> {
+        match self.groups.lock() {
+            Ok(joined) => joined.clone(),
+            // The set is whole after every step.
+            Err(poisoned) => poisoned.into_inner().clone(),
+        }
     }
 
     /// Where advertisements of others are read: whole IP datagrams.

@@ -10,6 +10,7 @@ pub mod link;
 mod outbox;
 mod patience;
 mod recorder;
+mod stillness;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,6 +24,7 @@ use vipkeeper_wire::Family;
 pub use self::driver::run;
 pub use self::link::{Link, LinkKey};
 pub use self::recorder::{CAPACITY, Recording};
+pub use self::stillness::{Start, Stillness};
 use crate::clock;
 use crate::ring::{Ring, Wake};
 
@@ -45,6 +47,13 @@ pub struct Ports {
     pub snapshot_wanted: AtomicBool,
     /// From the runtime: what to write a record into. One value; a later one ends the one before it.
     pub recordings: Ring<Arc<Recording>>,
+    /// From the runtime: the election shall stand still when it has this many nanoseconds until its next deadline,
+    /// or soon after. 0 for nothing. It comes by `still`.
+    pub stillness_wanted: AtomicU64,
+    /// From the runtime: an election to go on with, by a thread that stands still. One value, never displaced.
+    pub going_on: Ring<Stillness>,
+    /// To the runtime: the election that was wanted still. One value, never displaced.
+    pub still: Ring<Stillness>,
     /// To the network thread: 4,096 orders. When full, the election keeps the rest and tries again at once.
     pub orders: Ring<Order>,
     /// To the runtime: 4,096 events. When full, new ones are dropped and counted; the reader then takes a
@@ -67,13 +76,23 @@ impl Ports {
             facts: Ring::new(4_096, to_election.clone()),
             answers: Ring::new(4_096, to_election.clone()),
             deliveries: Ring::new(1, to_election.clone()),
-            recordings: Ring::new(1, to_election),
+            recordings: Ring::new(1, to_election.clone()),
             snapshot_wanted: AtomicBool::new(false),
+            stillness_wanted: AtomicU64::new(0),
+            going_on: Ring::new(1, to_election),
+            still: Ring::new(1, Wake::new()?),
             orders: Ring::new(4_096, Wake::new()?),
             events: Ring::new(4_096, Wake::new()?),
             snapshots: Ring::new(1, Wake::new()?),
             vitals: Vitals::default(),
         })
+    }
+
+    /// Asks the election to stand still, preferably with `headroom` until its next deadline; it comes by `still`.
+    pub fn want_stillness(&self, headroom: Duration) {
+        let nanos = u64::try_from(headroom.as_nanos()).unwrap_or(u64::MAX);
+        self.stillness_wanted.store(nanos.max(1), Ordering::Release);
+        self.facts.wake().ring();
     }
 
     /// Asks for a snapshot; it comes by `snapshots`.
@@ -106,6 +125,10 @@ pub enum Order {
     Vanished(vipkeeper_vrrp::Ifindex, std::net::IpAddr),
     /// From the runtime, after the election has shut down: withdraw what is left, restore what was changed.
     Finish(tokio::sync::oneshot::Sender<()>),
+    /// From the runtime, while the election stands still: say what is held, and do nothing more until `GoOn`.
+    StandStill(tokio::sync::oneshot::Sender<crate::network::Frozen>),
+    /// From the runtime: the takeover did not come about.
+    GoOn,
 }
 
 /// What the election thread has to tell the runtime.

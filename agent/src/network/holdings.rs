@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 use vipkeeper_vrrp::{Fact, Ifindex, Install, Plan, RouterId, Time, VirtualAddress, Withdraw};
 
 use super::Notice;
@@ -25,8 +26,9 @@ const BATCH: usize = 64;
 type Place = (Ifindex, IpAddr);
 
 /// An address that the kernel has because of us.
-#[derive(Clone, Copy, Debug)]
-struct Holding {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Holding {
     router: RouterId,
     prefix_length: u8,
     lifetime: Option<Duration>,
@@ -39,17 +41,17 @@ struct Holding {
 /// All that we hold on this node, and the kernel in which we hold it.
 pub(super) struct Holdings<K> {
     kernel: K,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
     settings: Settings,
-    held: BTreeMap<Place, Holding>,
+    pub(super) held: BTreeMap<Place, Holding>,
     /// What the kernel would not take off, with the time of the next attempt.
-    stuck: BTreeMap<(Ifindex, VirtualAddress), Time>,
+    pub(super) stuck: BTreeMap<(Ifindex, VirtualAddress), Time>,
     /// The addresses of the plan that are ours to install.
-    planned: BTreeSet<(Ifindex, VirtualAddress)>,
+    pub(super) planned: BTreeSet<(Ifindex, VirtualAddress)>,
     /// The addresses of the plan that the node has by its own configuration: the address owner's.
-    owned: BTreeSet<Place>,
+    pub(super) owned: BTreeSet<Place>,
     /// The addresses of the plan that were somebody else's when it arrived.
-    foreign: BTreeSet<Place>,
+    pub(super) foreign: BTreeSet<Place>,
     /// The ledger must be written when there is time.
     stale_ledger: bool,
     notices: Vec<Notice>,
@@ -59,7 +61,14 @@ impl<K: Kernel> Holdings<K> {
     /// Begins with what `ledger` says a process before us left, and takes it off: what is in the ledger and,
     /// where the kernel keeps tags, carries ours.
     pub(super) fn new(kernel: K, ledger: Ledger) -> Self {
-        let mut holdings = Self {
+        let mut holdings = Self::empty(kernel, ledger);
+        holdings.sweep();
+        holdings
+    }
+
+    /// Holds nothing yet.
+    pub(super) fn empty(kernel: K, ledger: Ledger) -> Self {
+        Self {
             kernel,
             settings: Settings::new(ledger.rows().originals.clone()),
             ledger,
@@ -70,9 +79,7 @@ impl<K: Kernel> Holdings<K> {
             foreign: BTreeSet::new(),
             stale_ledger: false,
             notices: Vec::new(),
-        };
-        holdings.sweep();
-        holdings
+        }
     }
 
     /// What there is to tell since the last call.
@@ -547,7 +554,7 @@ impl<K: Kernel> Holdings<K> {
     }
 
     /// Makes the ledger say what is planned and not somebody else's, what is held, and what is stuck.
-    fn write_ledger(&mut self) {
+    pub(super) fn write_ledger(&mut self) {
         let planned = self
             .planned
             .iter()

@@ -103,6 +103,25 @@ impl Ledger {
         (ledger, discarded)
     }
 
+    /// The ledger at `path` as another process of the same identity has it: its `text`.
+    ///
+    /// # Errors
+    /// If it is not believed; for one because that process lives in another network namespace.
+    pub fn take_over(path: PathBuf, identity: Identity, text: &str) -> Result<Self, Discarded> {
+        let rows = parse(text, &identity)?;
+        Ok(Self {
+            path,
+            identity,
+            rows,
+        })
+    }
+
+    /// Its text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        render(&self.rows, &self.identity)
+    }
+
     /// What it says.
     #[must_use]
     pub const fn rows(&self) -> &Rows {

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod fake;
+mod frozen;
 mod holdings;
 pub mod kernel;
 pub mod ledger;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use vipkeeper_vrrp::{Fact, Ifindex, Install};
 
+pub use self::frozen::Frozen;
 use self::holdings::Holdings;
 use self::kernel::{Kernel, Setting};
 use self::ledger::Ledger;
@@ -148,15 +150,28 @@ pub struct Context {
     pub notices: tokio::sync::mpsc::Sender<Notice>,
 }
 
-/// Runs until the process ends. Sweeps first.
+/// What the network thread begins with.
+#[derive(Debug)]
+pub enum Beginning {
+    /// The ledger, by which it sweeps what a process before left.
+    Sweep(Ledger),
+    /// What the process before holds, and goes on to hold in this one's name.
+    Takeover(Ledger, Frozen),
+}
+
+/// Runs until the process ends.
 ///
 /// # Errors
 /// If the thread cannot wait, which ends the process.
-pub fn run<K: Kernel>(kernel: K, ledger: Ledger, context: Context) -> anyhow::Result<()> {
+pub fn run<K: Kernel>(kernel: K, beginning: Beginning, context: Context) -> anyhow::Result<()> {
     // The election's own attempt tells whether this is allowed.
     sys::enter_fifo(FIFO_PRIORITY).ok();
     let mut network = Network {
-        holdings: Holdings::new(kernel, ledger),
+        holdings: match beginning {
+            Beginning::Sweep(ledger) => Holdings::new(kernel, ledger),
+            Beginning::Takeover(ledger, frozen) => Holdings::take_over(kernel, ledger, frozen),
+        },
+        stands_still: false,
         commands: VecDeque::new(),
         others: VecDeque::new(),
         answers: VecDeque::new(),
@@ -169,6 +184,8 @@ pub fn run<K: Kernel>(kernel: K, ledger: Ledger, context: Context) -> anyhow::Re
 
 struct Network<K> {
     holdings: Holdings<K>,
+    /// Another process may be about to hold what this one holds: nothing is done before that is settled.
+    stands_still: bool,
     /// Installs and withdrawals: the election waits for them.
     commands: VecDeque<Order>,
     others: VecDeque<Order>,
@@ -181,13 +198,17 @@ impl<K: Kernel> Network<K> {
     fn turn(&mut self) -> anyhow::Result<()> {
         self.context.ports.orders.wake().clear();
         self.collect();
-        while let Some(order) = self
-            .commands
-            .pop_front()
-            .or_else(|| self.others.pop_front())
+        while !self.stands_still
+            && let Some(order) = self
+                .commands
+                .pop_front()
+                .or_else(|| self.others.pop_front())
         {
             self.carry_out(order);
             self.collect();
+        }
+        if self.stands_still {
+            return Ok(self.context.ports.orders.wake().wait(None)?);
         }
         let alive = self.context.ports.vitals.is_alive();
         self.holdings.maintain(clock::now(), alive);
@@ -201,9 +222,14 @@ impl<K: Kernel> Network<K> {
         while let Some(order) = self.context.ports.orders.pop() {
             match order {
                 Order::Install(_) | Order::Withdraw(_) => self.commands.push_back(order),
-                Order::Prepare(..) | Order::Vanished(..) | Order::Finish(_) => {
+                Order::Prepare(..) | Order::Vanished(..) | Order::StandStill(_) => {
                     self.others.push_back(order);
                 }
+                Order::Finish(_) => {
+                    self.stands_still = false;
+                    self.others.push_back(order);
+                }
+                Order::GoOn => self.stands_still = false,
             }
         }
     }
@@ -230,6 +256,14 @@ impl<K: Kernel> Network<K> {
                 done.send(()).ok();
             }
             Order::Vanished(interface, address) => self.holdings.vanished(now, interface, address),
+            Order::StandStill(told) => {
+                let answers = self.answers.iter().cloned().collect();
+                let frozen = self.holdings.freeze(answers);
+                self.tell();
+                // Whoever does not wait any more does not say that it goes on, either.
+                self.stands_still = told.send(frozen).is_ok();
+            }
+            Order::GoOn => {}
             Order::Finish(done) => {
                 self.holdings.finish(now);
                 self.tell();
@@ -244,9 +278,12 @@ impl<K: Kernel> Network<K> {
             Order::Withdraw(withdraw) => {
                 withdraw.router == install.router && withdraw.ticket > install.ticket
             }
-            Order::Install(_) | Order::Prepare(..) | Order::Vanished(..) | Order::Finish(_) => {
-                false
-            }
+            Order::Install(_)
+            | Order::Prepare(..)
+            | Order::Vanished(..)
+            | Order::Finish(_)
+            | Order::StandStill(_)
+            | Order::GoOn => false,
         })
     }
 

@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 fn start() -> Arc<Ports> {
     let ports = Arc::new(Ports::new().unwrap());
     let own = Arc::clone(&ports);
-    std::thread::spawn(move || run(&own).unwrap());
+    std::thread::spawn(move || run(&own, Start::Fresh).unwrap());
     ports
 }
 
