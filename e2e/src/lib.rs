@@ -10,6 +10,7 @@ pub mod addresses;
 pub mod agent;
 pub mod bench;
 pub mod capture;
+pub mod chronicle;
 pub mod clock;
 pub mod demo;
 pub mod forge;
@@ -26,6 +27,7 @@ pub mod wait;
 
 pub use agent::Agent;
 pub use capture::Capture;
+pub use chronicle::Chronicle;
 pub use clock::Moment;
 pub use forge::Forgery;
 pub use keepalived::Keepalived;

@@ -18,6 +18,8 @@ mod lab;
 mod machine;
 #[path = "netns/manifests.rs"]
 mod manifests;
+#[path = "netns/many.rs"]
+mod many;
 #[path = "netns/observability.rs"]
 mod observability;
 #[path = "netns/refusal.rs"]
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         hostile::TESTS,
         observability::TESTS,
         takeover::TESTS,
+        many::TESTS,
     ];
     harness::main("netns", &tests.concat())
 }

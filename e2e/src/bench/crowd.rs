@@ -4,7 +4,6 @@
 //! Owns a lab for each measurement. Both contenders are measured at the same time where they are compared by
 //! processor time, and one after the other where they would take it from each other.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
 use std::time::Duration;
@@ -13,7 +12,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::contender::{Both, Contender, Daemon};
 use super::usage::{self, Usage};
-use crate::capture::{Capture, Frame};
+use crate::capture::Capture;
+use crate::chronicle::Chronicle;
 use crate::clock::Moment;
 use crate::frame::Content;
 use crate::lab::{Lab, Node};
@@ -151,12 +151,9 @@ pub(super) fn storm(contender: Contender, count: u8) -> Result<Storm> {
         settled,
         ..Storm::default()
     };
-    for sent in by_vrid(&capture.frames()).values() {
-        if let Some(overlap) = overlap(sent) {
-            storm.contested += 1;
-            storm.longest = storm.longest.max(overlap);
-        }
-    }
+    let overlaps = Chronicle::of(&capture.frames(), begun).overlaps();
+    storm.contested = overlaps.len();
+    storm.longest = overlaps.into_values().max().unwrap_or_default();
     Ok(storm)
 }
 
@@ -184,20 +181,11 @@ pub(super) fn edit(contender: Contender, count: u8) -> Result<Edit> {
     let first = capture.await_advertisement(what, one_more, edited, PATIENCE, |_| true)?;
     // What the edit does to the others is over some intervals later.
     thread::sleep(interval * 10);
-    let mut edit = Edit {
+    let chronicle = Chronicle::of(&capture.frames(), Moment::BOOT);
+    Ok(Edit {
+        longest_gap: chronicle.longest_gap(&[(true, one_more)]),
         took_effect: first.at.since(edited),
-        ..Edit::default()
-    };
-    for (vrid, sent) in by_vrid(&capture.frames()) {
-        if vrid == one_more {
-            continue;
-        }
-        let times = sent.iter().map(|(at, _)| *at);
-        for (earlier, later) in times.clone().zip(times.skip(1)) {
-            edit.longest_gap = edit.longest_gap.max(later.since(earlier));
-        }
-    }
-    Ok(edit)
+    })
 }
 
 fn start_both(contender: Contender, routers: &[Router], lab: &Lab) -> Result<Vec<Daemon>> {
@@ -246,53 +234,9 @@ fn await_one_sender(capture: &Capture, lab: &Lab) -> Result<()> {
     })
 }
 
-/// When each virtual router was advertised, and by whom; advertisements that say that somebody leaves left out.
-fn by_vrid(frames: &[Frame]) -> BTreeMap<u8, Vec<(Moment, [u8; 6])>> {
-    let mut sent = BTreeMap::<u8, Vec<_>>::new();
-    for frame in frames {
-        if let Content::Advertisement(advertisement) = &frame.content
-            && advertisement.priority > 0
-        {
-            let of_router = sent.entry(advertisement.vrid).or_default();
-            of_router.push((frame.at, frame.source_mac));
-        }
-    }
-    sent
-}
-
-/// For how long two senders were at it: from the first of the second one to the last of the first to stop.
-fn overlap(sent: &[(Moment, [u8; 6])]) -> Option<Duration> {
-    let (_, one) = sent.first()?;
-    let (begun, other) = sent.iter().find(|(_, mac)| mac != one)?;
-    let last = |of: &[u8; 6]| sent.iter().rfind(|(_, mac)| mac == of);
-    let ended = last(one)?.0.min(last(other)?.0);
-    Some(ended.since(*begun))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn at(millis: u64) -> Moment {
-        Moment::BOOT + Duration::from_millis(millis)
-    }
-
-    #[test]
-    fn an_overlap_ends_with_the_last_word_of_whoever_gives_way() {
-        let (a, b) = ([1; 6], [2; 6]);
-        let sent = [
-            (at(0), b),
-            (at(100), b),
-            (at(130), a),
-            (at(200), b),
-            (at(230), a),
-            (at(330), a),
-        ];
-        assert_eq!(overlap(&sent), Some(Duration::from_millis(70)));
-        // The second takes over for good: nothing overlaps.
-        assert_eq!(overlap(&sent[..3]), Some(Duration::ZERO));
-        assert_eq!(overlap(&sent[..2]), None);
-    }
 
     #[test]
     fn every_router_has_a_vrid_and_an_address_of_its_own() {
