@@ -1,7 +1,7 @@
 # Every verb of the project. `make` alone lists them; what they do is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check bench build fmt clean
+.PHONY: help demo test unit check crds bench build fmt clean
 
 help: ## list the verbs
 	@echo "vipkeeper: make VERB"
@@ -23,6 +23,10 @@ unit: ## the tests that need neither root nor network namespaces
 check: ## format, lints, purity, dependency direction, file length, docs, licences
 	@scripts/needs check cc jq shellcheck
 	@scripts/check
+
+crds: ## write the chart of the CRDs and docs/reference.md from the types in crds/src
+	@scripts/needs crds cc
+	@scripts/crds
 
 bench: ## failover beside keepalived, as tables; needs root and a quiet machine; ARGS=--help lists options
 	@scripts/needs bench root cc ip keepalived

@@ -4,18 +4,23 @@
 //! An unknown field is no error here, so that an older reader survives a newer object; who reads manifests
 //! reports it with its place.
 
+pub mod conditions;
+mod definitions;
 mod duration;
 pub mod features;
 mod node_config;
 mod router;
+mod rules;
 mod selector;
 mod settings;
+pub mod status;
 
+pub use definitions::definitions;
 pub use duration::{AddressLifetime, Duration, InvalidDuration};
 pub use node_config::{
     AddressFamily, Authentication as NodeAuthentication, InterfaceChoice, NodeAddress,
-    NodeCandidate, NodeConfigSpec, NodeFamily, NodePeer, Preemption as NodePreemption,
-    ProtocolVersion, SecretKey, Transport as NodeTransport,
+    NodeCandidate, NodeConfig, NodeConfigObjectSpec, NodeConfigSpec, NodeFamily, NodePeer,
+    Preemption as NodePreemption, ProtocolVersion, SecretKey, Transport as NodeTransport,
 };
 pub use router::{
     Authentication, AuthenticationType, Checksum, Election, Families, Handover, Interface,

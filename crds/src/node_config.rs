@@ -2,51 +2,124 @@
 //!
 //! Made by the compiler alone, which has checked every rule: what cannot run cannot be written in these types,
 //! or is not written by the compiler. Holds references to Secrets, never what is in them.
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "several columns have one type"
+)]
+
+mod schema;
 
 use std::fmt;
 use std::net::IpAddr;
 
+use kube::CustomResource;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::duration::{AddressLifetime, Duration};
 use crate::router::{Checksum, Election, Families};
+use crate::rules;
+use crate::settings::NodeSettings;
+use crate::status::NodeConfigStatus;
+
+/// What one node does for one VirtualRouter, or, without a router, what holds for the node as a whole. Made by the
+/// operator, read by the node's agent, which writes the status; nobody edits it.
+#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "vipkeeper.io",
+    version = "v1alpha1",
+    kind = "NodeConfig",
+    plural = "nodeconfigs",
+    shortname = "vkc",
+    derive = "PartialEq",
+    doc = "What one node does for one VirtualRouter, or, without a router, what holds for the node as a whole. Made by the operator, read by the node's agent, which writes the status; nobody edits it.",
+    status = "NodeConfigStatus",
+    selectable = ".spec.nodeName",
+    selectable = ".spec.router",
+    printcolumn(name = "Node", type_ = "string", json_path = ".spec.nodeName"),
+    printcolumn(name = "Router", type_ = "string", json_path = ".spec.router"),
+    printcolumn(
+        name = "Accepted",
+        type_ = "boolean",
+        json_path = ".status.acceptance.accepted"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::node_config()))]
+pub struct NodeConfigObjectSpec {
+    /// The node, here for field selectors.
+    #[schemars(length(min = 1, max = 253))]
+    pub node_name: String,
+    /// The VirtualRouter, here for field selectors. Without it this is the node's own object: its settings, and in
+    /// its status its inventory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub router: Option<String>,
+    /// A word that a node which is Active writes into its status, at most 64 characters: then its claim is not an old
+    /// one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub confirm: Option<String>,
+    /// What the node does for the router.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<NodeConfigSpec>,
+    /// What holds for all routers of the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<NodeSettings>,
+}
 
 /// What one node does for one virtual router.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeConfigSpec {
     /// The node.
+    #[schemars(length(min = 1, max = 253))]
     pub node_name: String,
     /// The VirtualRouter's name; with a family the identity of a router instance.
+    #[schemars(length(min = 1, max = 253))]
     pub router: String,
     /// The VirtualRouter's `metadata.generation` of which this was made; 0 in manifests.
     #[serde(default)]
     pub generation: i64,
     /// What an agent must be able to do to run this, by the names in [`crate::features`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
     pub requires: Vec<String>,
     /// How the elections of two families belong together; of no account with one.
     pub movement: Families,
     /// The group of VirtualRouters that move together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
     pub sync_group: Option<String>,
     /// 1..=255, of every family here.
+    #[schemars(range(min = 1, max = 255))]
     pub virtual_router_id: u8,
     /// The version of VRRP.
     pub version: ProtocolVersion,
     /// Valid for the version: 10 ms steps up to 40,950 ms, or whole seconds up to 255.
     pub advertisement_interval: Duration,
     /// 1..=255; 255 if this node is the address owner, whose own configuration has every address.
+    #[schemars(range(min = 1, max = 255))]
     pub priority: u8,
     /// The other nodes that take part, by name.
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub others: Vec<NodeCandidate>,
     /// How this node finds its interface, which serves all families.
+    #[schemars(schema_with = "schema::interface")]
     pub interface: InterfaceChoice,
     /// An election each, IPv4 first; one or two, of different families.
+    #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "atomic"))]
     pub families: Vec<NodeFamily>,
     /// A password only with version 2.
+    #[schemars(schema_with = "schema::authentication")]
     pub authentication: Authentication,
     /// Who takes over from a lower priority, and when.
+    #[schemars(schema_with = "schema::preemption")]
     pub preemption: Preemption,
     /// As in the VirtualRouter; `downAdvertisements` is 1..=10.
     pub election: Election,
@@ -59,32 +132,39 @@ pub struct NodeConfigSpec {
 }
 
 /// One election: the part of a router that belongs to a family.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeFamily {
     /// The family of every address here.
     pub family: AddressFamily,
     /// 1 to 255 addresses in the order in which they are advertised.
+    #[schemars(length(min = 1, max = 255), extend("x-kubernetes-list-type" = "atomic"))]
     pub addresses: Vec<NodeAddress>,
     /// How advertisements travel.
+    #[schemars(schema_with = "schema::transport")]
     pub transport: Transport,
     /// The source of advertisements; `None` for the interface's primary IPv4 or link-local IPv6 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = 45))]
     pub source: Option<IpAddr>,
 }
 
 /// Another node that takes part in the router: where its heartbeat comes from and goes to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeCandidate {
     /// The node's name.
+    #[schemars(length(min = 1, max = 253))]
     pub node: String,
     /// The internal addresses of its Node, of both families; none if no Node says them.
+    #[schemars(length(max = 16), extend("items" = {"type": "string", "maxLength": 45}, "x-kubernetes-list-type" = "atomic"))]
     pub addresses: Vec<IpAddr>,
 }
 
 /// An address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum AddressFamily {
     /// IPv4.
     #[serde(rename = "IPv4")]
@@ -124,7 +204,7 @@ impl fmt::Display for AddressFamily {
 }
 
 /// A version of VRRP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ProtocolVersion {
     /// RFC 3768.
     V2,
@@ -133,12 +213,14 @@ pub enum ProtocolVersion {
 }
 
 /// A virtual address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeAddress {
     /// The address.
+    #[schemars(extend("maxLength" = 45))]
     pub address: IpAddr,
     /// 1..=32 or 1..=128.
+    #[schemars(range(min = 1, max = 128))]
     pub prefix_length: u8,
 }
 
@@ -190,12 +272,14 @@ pub enum Transport {
 }
 
 /// A unicast peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodePeer {
     /// Its address.
+    #[schemars(extend("maxLength" = 45))]
     pub address: IpAddr,
     /// The lowest TTL or hop limit accepted from it; 0 for any.
+    #[schemars(range(min = 0, max = 255))]
     pub min_ttl: u8,
 }
 
@@ -213,14 +297,19 @@ pub enum Authentication {
 }
 
 /// A key of a Secret, in full.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKey {
     /// The Secret's namespace.
+    #[schemars(length(max = 63))]
     pub namespace: String,
     /// The Secret's name.
+    #[schemars(length(max = 253))]
     pub name: String,
     /// The key in its data.
+    #[schemars(length(max = 253))]
     pub key: String,
 }
 

@@ -1,11 +1,17 @@
 //! VirtualRouter: virtual addresses that move together between nodes by VRRP.
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "several columns have one type"
+)]
 
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::duration::{AddressLifetime, Duration};
+use crate::rules;
 use crate::selector::{LabelSelector, PreferredNodes};
+use crate::status::VirtualRouterStatus;
 
 /// Virtual addresses that one node holds at a time. The nodes elect the holder among
 /// themselves by VRRP (RFC 9568); the API server is not asked.
@@ -17,9 +23,30 @@ use crate::selector::{LabelSelector, PreferredNodes};
     plural = "virtualrouters",
     shortname = "vkr",
     category = "vip",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "Virtual addresses that one node holds at a time. The nodes elect the holder among themselves by VRRP (RFC 9568); the API server is not asked.",
+    status = "VirtualRouterStatus",
+    printcolumn(name = "Active", type_ = "string", json_path = ".status.activeSummary"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.readySummary"),
+    printcolumn(
+        name = "VRID",
+        type_ = "integer",
+        json_path = ".status.virtualRouterId"
+    ),
+    printcolumn(
+        name = "Addresses",
+        type_ = "string",
+        json_path = ".status.addressSummary"
+    ),
+    printcolumn(name = "Nodes", type_ = "string", json_path = ".status.nodeSummary"),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::router()))]
 pub struct VirtualRouterSpec {
     /// The virtual addresses, 1 to 256 and at most 255 of one family, in the order in which they are advertised. IPv4
     /// and IPv6 addresses make one election each: see `families`.
@@ -99,6 +126,7 @@ pub enum Families {
 /// How a planned move goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::handover()))]
 pub struct Handover {
     /// How long the old holder keeps the addresses, on its loopback and without answering ARP or neighbour
     /// discovery, after the new one has them, so that packets on their way still arrive: `0s` to `1m`. Default: `1s`.
@@ -125,6 +153,7 @@ fn default_version() -> i64 {
 /// A virtual address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::address()))]
 pub struct RouterAddress {
     /// The address in its canonical form: `192.0.2.100`, `2001:db8::1`.
     #[schemars(length(min = 2, max = 45))]
@@ -139,6 +168,7 @@ pub struct RouterAddress {
 /// How a node finds the interface. Exactly the member that `type` asks for is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::interface()))]
 pub struct Interface {
     /// `Name`: by `name`. `Subnet`: an interface with an address in `subnet`. `DefaultRoute`: the interface of the
     /// default route of the family of the router's first address.
@@ -168,6 +198,7 @@ pub enum InterfaceType {
 /// The candidates: `priorities` alone, or the other fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::nodes()))]
 pub struct Nodes {
     /// Which nodes may take part if `priorities` is left out: those that at least one of these selectors matches, at
     /// most 16. Nodes of other systems than Linux (label `kubernetes.io/os`) never do. Default: every Linux node.
@@ -214,6 +245,7 @@ pub struct Priority {
 /// Who takes over from a holder of lower priority.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::preemption()))]
 pub struct Preemption {
     /// `Always`: a node of higher priority takes the addresses as soon as it is up. `Never`: it waits until the
     /// holder leaves. `Delayed`: it takes them `delay` after it first heard the lower priority. Default: `Always`.
@@ -268,6 +300,7 @@ impl Default for Election {
 /// How advertisements reach the other nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::transport()))]
 pub struct Transport {
     /// `Multicast`: to a group of the link. `Unicast`: to the internal address of each other candidate's Node and
     /// to `extraPeers`. Default: `Multicast`.
@@ -306,6 +339,7 @@ pub enum TransportMode {
 /// A peer that is reached by unicast.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::peer()))]
 pub struct Peer {
     /// Its address, of a family that the router has, in canonical form.
     #[schemars(length(min = 2, max = 45))]
@@ -320,6 +354,7 @@ pub struct Peer {
 /// How advertisements are authenticated. Exactly the member that `type` asks for is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::authentication()))]
 pub struct Authentication {
     /// `None`, or `Password`: the simple text password of version 2, which keeps mistakes apart and stops nobody.
     #[serde(rename = "type")]

@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::rules;
+
 /// Nodes by their labels. Every requirement must hold; without one, every node is meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelector {
     /// Labels that the node has with exactly these values, at most 32. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
+    #[schemars(
+        extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 63})
+    )]
     pub match_labels: BTreeMap<String, String>,
     /// More requirements on labels, at most 32. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -25,6 +29,7 @@ pub struct LabelSelector {
 /// A requirement on one label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::requirement()))]
 pub struct LabelRequirement {
     /// The label's key, such as `topology.kubernetes.io/zone`.
     #[schemars(length(min = 1, max = 317))]

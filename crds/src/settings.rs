@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::duration::Duration;
 use crate::node_config::SecretKey;
 use crate::router::SecretRef;
+use crate::rules;
 
 /// The one name that Settings have.
 pub const SETTINGS_NAME: &str = "default";
@@ -23,7 +24,13 @@ pub const SETTINGS_NAME: &str = "default";
     plural = "settings",
     singular = "settings",
     category = "vip",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "What holds for all routers of the installation. There is one object, and its name is `default`; without it everything has its default.",
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SettingsSpec {
@@ -71,6 +78,7 @@ impl Default for Announcements {
 /// The heartbeat between candidates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::heartbeat()))]
 pub struct Heartbeat {
     /// The time between two heartbeats, `100ms` to `10s`. Default: the shortest advertisement interval of the routers
     /// that two nodes share, and at least `100ms`.
@@ -83,12 +91,14 @@ pub struct Heartbeat {
 }
 
 /// Settings as an agent gets them: checked, and with every default.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeSettings {
     /// Announcements a second on each interface, 10..=100,000.
+    #[schemars(range(min = 10, max = 100_000))]
     pub announcements_per_second: u32,
     /// Announcements at once on each interface, 1..=100,000.
+    #[schemars(range(min = 1, max = 100_000))]
     pub announcement_burst: u32,
     /// The time between two heartbeats to a node, 100 ms to 10 s; `None` for the shortest advertisement interval of
     /// the routers shared with it, at least 100 ms.

@@ -1,0 +1,176 @@
+//! Conditions of objects: which there are, why they are as they are, and the text for each reason.
+//!
+//! One place for what `kubectl describe` shows. Messages never hold a secret or what a peer answered.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A side of an object's state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// Which side.
+    #[serde(rename = "type")]
+    pub kind: ConditionType,
+    /// Whether it is so.
+    pub status: ConditionStatus,
+    /// Why, in one word.
+    pub reason: Reason,
+    /// Why, in a sentence, with the way out if there is something to do.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// Since when `status` is what it is.
+    pub last_transition_time: Time,
+    /// The `metadata.generation` that was looked at.
+    #[serde(default)]
+    pub observed_generation: i64,
+}
+
+/// The conditions. Those after `Ready` tell of something abnormal and are left out while it is not so.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum ConditionType {
+    /// No rule is broken, and candidates have it.
+    Accepted,
+    /// Exactly one confirmed Active per family, and its addresses are programmed.
+    Ready,
+    /// More than one node is Active for a family.
+    SplitBrain,
+    /// No node is Active for a family.
+    NoActive,
+    /// Somebody else advertises the VRID on the link, for other addresses.
+    #[serde(rename = "VRIDConflict")]
+    VridConflict,
+    /// Another host has one of the addresses.
+    AddressConflict,
+    /// Advertisements of a peer are refused.
+    PeerRejected,
+    /// It works, but less well than asked.
+    Degraded,
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ConditionStatus {
+    /// It does.
+    True,
+    /// It does not.
+    False,
+    /// Nobody can tell now.
+    Unknown,
+}
+
+/// Why a condition is as it is.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Reason {
+    /// `Accepted`: no rule is broken.
+    Valid,
+    /// `Accepted`: a rule is broken; the message names the field.
+    Invalid,
+    /// `Accepted`: an older object has the address or the VRID.
+    Conflict,
+    /// `Accepted`: a Secret or key that is referred to does not exist.
+    SecretMissing,
+    /// `Accepted`: no node can take part.
+    NoCandidates,
+    /// `Accepted`: the agent of a candidate is too old for what is asked.
+    UnsupportedFeature,
+    /// `Ready`: one Active per family.
+    OneActive,
+    /// `Ready`, `NoActive`: no candidate reports itself Active.
+    NobodyActive,
+    /// `Ready`, `SplitBrain`: several nodes confirmed that they are Active.
+    SeveralActive,
+    /// `Ready`: the Active has not programmed every address yet.
+    NotProgrammed,
+    /// `Ready`: no agent has reported yet, or not for this generation.
+    Pending,
+    /// `Ready`: the node that was Active does not report any more.
+    StatusUnknown,
+    /// `VRIDConflict`: the message names who advertises.
+    ForeignAdvertisements,
+    /// `AddressConflict`: the address was on the interface already and is not ours.
+    AddressExists,
+    /// `AddressConflict`: another host answers for the address; the message has its MAC address.
+    ForeignHost,
+    /// `PeerRejected`: another version of VRRP.
+    VersionMismatch,
+    /// `PeerRejected`: another checksum.
+    ChecksumMismatch,
+    /// `PeerRejected`: another password, or none.
+    AuthenticationMismatch,
+    /// `PeerRejected`: another interval, which its version forbids.
+    IntervalMismatch,
+    /// `PeerRejected`: another list of addresses, while `election.strict` is on.
+    AddressListMismatch,
+    /// `PeerRejected`: the TTL or hop limit is too low: it came from another link.
+    TtlTooLow,
+    /// `Degraded`: a single address could not be added.
+    AddressSkipped,
+    /// `Degraded`: a node has no interface of the kind asked for.
+    InterfaceMissing,
+    /// `Degraded`: fewer nodes take part than are listed.
+    CandidatesMissing,
+}
+
+impl Reason {
+    /// What the reason means, for a message that says nothing more particular.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Valid => "no rule is broken",
+            Self::Invalid => "a rule is broken",
+            Self::Conflict => "an older object has what this one asks for",
+            Self::SecretMissing => "a Secret that is referred to does not exist",
+            Self::NoCandidates => "no node can take part: change spec.nodes, or add nodes",
+            Self::UnsupportedFeature => "an agent is too old for this: upgrade it",
+            Self::OneActive => "one node is Active",
+            Self::NobodyActive => "no node is Active",
+            Self::SeveralActive => {
+                "several nodes are Active: they do not hear each other's advertisements"
+            }
+            Self::NotProgrammed => "the Active has not added every address yet",
+            Self::Pending => "no agent has reported on this yet",
+            Self::StatusUnknown => "the node that was Active does not report any more",
+            Self::ForeignAdvertisements => {
+                "somebody else uses this VRID on the link: choose another, or change theirs"
+            }
+            Self::AddressExists => {
+                "the address is there by the host's own configuration: remove it there, or here"
+            }
+            Self::ForeignHost => "another host has the address: take it away from one of the two",
+            Self::VersionMismatch => "a peer speaks another version of VRRP: change one of the two",
+            Self::ChecksumMismatch => "a peer's checksum is another: set spec.checksum",
+            Self::AuthenticationMismatch => "a peer has another password: make them equal",
+            Self::IntervalMismatch => "a peer has another interval: make them equal",
+            Self::AddressListMismatch => {
+                "a peer has another list of addresses: make them equal, or leave election.strict out"
+            }
+            Self::TtlTooLow => "advertisements come from another link",
+            Self::AddressSkipped => "an address could not be added and is left out",
+            Self::InterfaceMissing => "a node has no interface of the kind asked for",
+            Self::CandidatesMissing => "fewer nodes take part than are listed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_written_as_kubernetes_reads_them() {
+        let condition = serde_json::json!({
+            "type": "VRIDConflict", "status": "True", "reason": "ForeignAdvertisements",
+            "message": Reason::ForeignAdvertisements.text(),
+            "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 3,
+        });
+        let read: Condition = serde_json::from_value(condition.clone()).unwrap();
+        assert_eq!(read.kind, ConditionType::VridConflict);
+        assert_eq!(serde_json::to_value(&read).unwrap(), condition);
+    }
+}
