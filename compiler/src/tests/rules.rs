@@ -437,18 +437,6 @@ fn each_broken_rule_names_its_field_and_the_way_out() {
             "add the core v1 Node z",
         ),
         (
-            unicast(priorities(json!([{"node": "a", "priority": 1}]))),
-            "spec.transport.mode",
-            "nobody to speak to",
-        ),
-        (
-            unicast(
-                json!({"nodes": {"priorities": [{"node": "a", "priority": 1}]}, "transport": {"extraPeers": [{"address": "192.0.2.1"}]}}),
-            ),
-            "spec.transport.mode",
-            "nobody to speak to",
-        ),
-        (
             json!({"authentication": {"type": "Password"}}),
             "spec.authentication.password",
             "required",
