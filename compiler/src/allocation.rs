@@ -10,6 +10,7 @@ use vipkeeper_crds::{AddressFamily, NodeAuthentication};
 
 use crate::conflict::Claims;
 use crate::finding::{Finding, Remarks};
+use crate::group::{self, Groups, Unit};
 use crate::index::{Entry, Index, Previous, Setting};
 use crate::node::Withdrawal;
 use crate::placement::{self, Load, Pool, Reason, Request};
@@ -79,14 +80,17 @@ pub fn allocate(index: &Index) -> Allocations {
     let segments = Segments::of(index);
     let withdrawn = index.withdrawn();
     let mut claims = Claims::default();
+    let mut groups = Groups::default();
     let mut accepted = Vec::new();
     let mut findings: Vec<Finding> = index.node_findings().cloned().collect();
     for (_, entry) in index.by_age() {
         let mut remarks = entry.remarks.clone();
         if let Some(router) = &entry.router {
             let pool = outside_rules(index, entry, router, &withdrawn, &mut remarks);
+            groups.fits(router, &mut remarks);
             let vrid = ask(index, router, &segments, &claims, &mut remarks);
             if let (Some(pool), Some(vrid)) = (pool, vrid) {
+                groups.add(router);
                 claims.add(router, vrid, segments.get(&router.name));
                 accepted.push(Accepted { router, vrid, pool });
             }
@@ -100,10 +104,10 @@ pub fn allocate(index: &Index) -> Allocations {
 }
 
 /// A router that gets what it asked for.
-struct Accepted<'a> {
-    router: &'a Router,
-    vrid: u8,
-    pool: Pool,
+pub(crate) struct Accepted<'a> {
+    pub(crate) router: &'a Router,
+    pub(crate) vrid: u8,
+    pub(crate) pool: Pool,
 }
 
 /// The rules between a router and objects that are no routers; its nodes, if none is broken.
@@ -167,15 +171,18 @@ fn ask(
 fn place(index: &Index, accepted: Vec<Accepted<'_>>) -> BTreeMap<String, Allocation> {
     let mut load = Load::default();
     let mut placed = BTreeMap::new();
-    let (settled, new): (Vec<_>, Vec<_>) = accepted.into_iter().partition(|a| a.settled(index));
-    for accepted in settled.into_iter().chain(new) {
-        let candidates = accepted.candidates(index, &load);
-        load.add(in_use(&candidates));
-        let allocation = Allocation {
-            virtual_router_id: accepted.vrid,
-            candidates,
-        };
-        placed.insert(accepted.router.name.clone(), allocation);
+    let units = group::units(accepted).into_iter();
+    let (settled, new): (Vec<_>, Vec<_>) = units.partition(|unit| unit.settled(index));
+    for unit in settled.into_iter().chain(new) {
+        let all = unit.candidates(index, &load);
+        for (member, candidates) in unit.members.iter().zip(all) {
+            load.add(in_use(&candidates));
+            let allocation = Allocation {
+                virtual_router_id: member.vrid,
+                candidates,
+            };
+            placed.insert(member.router.name.clone(), allocation);
+        }
     }
     placed
 }
@@ -188,23 +195,14 @@ fn in_use(candidates: &[Candidate]) -> impl Iterator<Item = &str> {
     used.into_iter().map(|c| c.node.as_str())
 }
 
-impl Accepted<'_> {
+impl Unit<'_> {
     /// Whether the order does not depend on what other routers hold.
     fn settled(&self, index: &Index) -> bool {
-        match self.router.candidates {
-            Candidates::Listed(_) => true,
-            Candidates::Balanced(_) => self.previous(index).is_some(),
-        }
+        self.balances().next().is_none() || self.previous(index).is_some()
     }
 
-    /// What there was before, if something of it is left.
-    fn previous<'i>(&self, index: &'i Index) -> Option<&'i Previous> {
-        let previous = index.previous(&self.router.name)?;
-        let left = |n: &String| self.pool.contains_key(n);
-        previous.nodes.iter().any(left).then_some(previous)
-    }
-
-    fn candidates(&self, index: &Index, load: &Load) -> Vec<Candidate> {
+    /// Who takes part in each member.
+    fn candidates(&self, index: &Index, load: &Load) -> Vec<Vec<Candidate>> {
         let candidate = |(node, priority, reason): (String, u8, Reason)| Candidate {
             addresses: self
                 .pool
@@ -214,19 +212,23 @@ impl Accepted<'_> {
             priority,
             reason,
         };
-        let balance = match &self.router.candidates {
-            Candidates::Listed(list) => {
-                let listed = placement::listed(list, &self.pool);
-                return listed.into_iter().map(candidate).collect();
-            }
-            Candidates::Balanced(balance) => balance,
+        let pinned = self.balances().find_map(|b| b.pinned.as_deref());
+        let Some(most) = self.balances().map(|b| b.most).min() else {
+            let lists = self.members.iter().map(|m| match &m.router.candidates {
+                Candidates::Listed(list) => list.as_slice(),
+                Candidates::Balanced(_) => &[],
+            });
+            let listed = lists.map(|list| placement::listed(list, &self.pool));
+            return listed
+                .map(|all| all.into_iter().map(candidate).collect())
+                .collect();
         };
         let order = placement::order(
             &self.pool,
             &Request {
-                router: &self.router.name,
-                most: balance.most,
-                pinned: balance.pinned.as_deref(),
+                router: self.name(),
+                most,
+                pinned,
                 previous: self.previous(index),
                 load: match index.setting {
                     Setting::Standalone => None,
@@ -234,11 +236,11 @@ impl Accepted<'_> {
                 },
             },
         );
-        let (version, interval) = (self.router.version, self.router.interval);
-        let priorities = placement::priorities(version, interval, order.len());
+        let priorities = self.priorities(order.len());
         let ordered = order.into_iter().zip(priorities);
-        ordered
+        let all: Vec<Candidate> = ordered
             .map(|((node, reason), priority)| candidate((node, priority, reason)))
-            .collect()
+            .collect();
+        vec![all; self.members.len()]
     }
 }

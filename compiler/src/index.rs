@@ -52,7 +52,7 @@ pub struct ReportedInterface {
     pub default_route: BTreeSet<AddressFamily>,
 }
 
-/// A VRID that somebody advertises who is neither ours nor a peer of ours.
+/// A VRID that somebody advertises who is not ours.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Foreign {
     /// The VRID.
@@ -61,6 +61,9 @@ pub struct Foreign {
     pub family: AddressFamily,
     /// Who advertises it.
     pub source: IpAddr,
+    /// What it advertises; empty if that is not known. Who advertises a router's own list is a peer of that router, such
+    /// as a keepalived during a migration.
+    pub addresses: BTreeSet<IpAddr>,
     /// A prefix of the interface on which it was heard, if that is known.
     pub heard_on: Option<(IpAddr, u8)>,
 }

@@ -15,6 +15,7 @@
 //! - `conflict`, `pool`, `vrid`, `placement`: the rules between routers; between a router and the Nodes; VRIDs;
 //!   the order of nodes and their priorities.
 //! - `settings`, `secret`: the rules of Settings; of references to Secrets.
+//! - `group`: routers that move together are one unit of placement.
 //! - `render`, `configurations`: an accepted router for one node; all, kept up to date.
 
 mod address;
@@ -22,6 +23,7 @@ mod allocation;
 mod configurations;
 mod conflict;
 mod finding;
+mod group;
 mod index;
 mod node;
 mod placement;

@@ -82,6 +82,7 @@ impl Load {
 
 /// What decides the order of one router beside its pool.
 pub(crate) struct Request<'a> {
+    /// The router's name, or its group's.
     pub(crate) router: &'a str,
     /// How many nodes take part, withdrawn ones apart.
     pub(crate) most: usize,
@@ -105,13 +106,8 @@ pub(crate) fn order(pool: &Pool, request: &Request<'_>) -> Vec<(String, Reason)>
     finish(pool, request, first, last)
 }
 
-/// The priorities of `count` candidates, the first is the highest.
-pub(crate) fn priorities(
-    version: ProtocolVersion,
-    interval: Duration,
-    count: usize,
-) -> impl Iterator<Item = u8> {
-    let step = step(version, interval, count);
+/// The priorities of `count` candidates, `step` apart, the first is the highest.
+pub(crate) fn priorities(step: u8, count: usize) -> impl Iterator<Item = u8> {
     let next = move |last: &u8| Some(last.saturating_sub(step).max(1));
     std::iter::successors(Some(HIGHEST), next).take(count)
 }

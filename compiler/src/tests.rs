@@ -1,6 +1,7 @@
 //! Good and bad objects with what is said about them.
 
 mod edits;
+mod groups;
 mod placement;
 mod properties;
 mod rules;

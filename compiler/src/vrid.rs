@@ -89,8 +89,12 @@ pub(crate) fn allocated(
     taken.extend(wanted_by_others(index, router, segments));
     let heard = index.foreign.iter();
     let heard = heard.filter(|f| router.families.contains(&f.family) && segment.heard(f));
-    taken.extend(heard.map(|f| f.virtual_router_id));
-    let free = from_the_name(&router.name).find(|vrid| !taken.contains(vrid));
+    let (peers, strangers): (Vec<_>, Vec<_>) = heard.partition(|f| is_peer(router, f));
+    taken.extend(strangers.iter().map(|f| f.virtual_router_id));
+    // Whoever has the same addresses is to be understood, not avoided.
+    let peers = peers.into_iter().map(|f| f.virtual_router_id);
+    let mut wanted = peers.chain(from_the_name(&router.name));
+    let free = wanted.find(|vrid| *vrid > 0 && !taken.contains(vrid));
     if free.is_none() {
         remarks.error(
             "spec.virtualRouterId",
@@ -109,7 +113,10 @@ pub(crate) fn heard_elsewhere(
     segment: &Segment,
     remarks: &mut Remarks,
 ) {
-    let same = |f: &&Foreign| f.virtual_router_id == vrid && router.families.contains(&f.family);
+    let same = |f: &&Foreign| {
+        let alike = f.virtual_router_id == vrid && router.families.contains(&f.family);
+        alike && !is_peer(router, f)
+    };
     if let Some(foreign) = index.foreign.iter().filter(same).find(|f| segment.heard(f)) {
         remarks.warn(
             "spec.virtualRouterId",
@@ -119,6 +126,13 @@ pub(crate) fn heard_elsewhere(
             ),
         );
     }
+}
+
+/// Whether somebody advertises exactly the router's addresses of the family.
+fn is_peer(router: &Router, foreign: &Foreign) -> bool {
+    let own = router.addresses_of(foreign.family);
+    let own: BTreeSet<IpAddr> = own.into_iter().map(|a| a.address).collect();
+    own == foreign.addresses
 }
 
 /// What other routers of the link say or had, younger ones too: they shall not lose it to one that is flexible.

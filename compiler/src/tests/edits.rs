@@ -50,7 +50,7 @@ fn any_router() -> impl Strategy<Value = Value> {
         1 => Just(json!({})),
         1 => Just(balanced(json!({"maxCandidates": 99}))),
     ];
-    (nodes, 1u8..9, prop::option::of(1u8..5), 0u8..3, 0u8..5).prop_map(
+    (nodes, 1u8..9, prop::option::of(1u8..5), 0u8..3, 0u8..8).prop_map(
         |(mut patch, host, vrid, interface, kind)| {
             let interface = match interface {
                 0 => Value::Null,
@@ -65,6 +65,13 @@ fn any_router() -> impl Strategy<Value = Value> {
             match kind {
                 0 => merge(&mut patch, json!({"transport": {"mode": "Unicast"}})),
                 1 => merge(&mut patch, super::password(json!({}))),
+                2 | 3 => merge(&mut patch, json!({"syncGroup": "g"})),
+                4 => {
+                    let both = [format!("10.0.1.{host}"), format!("2001:db8::{host}")];
+                    let both = both.map(|a| json!({"address": a}));
+                    let fast = json!({"addresses": both, "advertisementInterval": "10ms", "syncGroup": "g"});
+                    merge(&mut patch, fast);
+                }
                 _ => {}
             }
             patch
@@ -175,6 +182,7 @@ impl Model {
                     virtual_router_id: *vrid,
                     family: AddressFamily::V4,
                     source: "10.0.1.250".parse().unwrap(),
+                    addresses: BTreeSet::from([format!("10.0.1.{vrid}").parse().unwrap()]),
                     heard_on: (vrid % 2 == 0).then(|| ("10.0.1.0".parse().unwrap(), 24)),
                 });
                 self.foreign = foreign.collect();
@@ -321,6 +329,16 @@ proptest! {
             model.apply(edit, &mut index, &allocations);
         }
         let before = allocate(&index);
+        let mut orders: BTreeMap<String, Vec<(&str, u8)>> = BTreeMap::new();
+        for (name, allocation) in &before.routers {
+            let group = model.routers[name].0.spec.sync_group.clone();
+            let candidates = allocation.candidates.iter();
+            let own: Vec<_> = candidates.map(|c| (c.node.as_str(), c.priority)).collect();
+            if let Some(group) = group {
+                let others = orders.entry(group).or_insert_with(|| own.clone());
+                prop_assert_eq!(&own, others, "a group has one order");
+            }
+        }
         remember(&mut index, &before);
         let after = allocate(&index);
         for (name, allocation) in &before.routers {

@@ -108,7 +108,7 @@ fn the_step_keeps_skews_five_milliseconds_apart_as_far_as_there_is_room() {
     ] {
         let interval = Duration::from_millis(millis);
         assert_eq!(step(version, interval, count), expected, "{millis} {count}");
-        let all: Vec<u8> = priorities(version, interval, count).collect();
+        let all: Vec<u8> = priorities(step(version, interval, count), count).collect();
         assert_eq!(all.len(), count);
         assert!(all.iter().all(|p| (1..=254).contains(p)), "{all:?}");
         for pair in all.windows(2) {

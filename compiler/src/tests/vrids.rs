@@ -50,6 +50,7 @@ fn foreign(vrid: u8, heard_on: Option<&str>) -> Foreign {
         virtual_router_id: vrid,
         family: AddressFamily::V4,
         source: "10.0.1.77".parse().unwrap(),
+        addresses: BTreeSet::from(["198.51.100.99".parse().unwrap()]),
         heard_on: heard_on.map(|a| (a.parse().unwrap(), 24)),
     }
 }
@@ -181,4 +182,30 @@ fn what_agents_report_decides_whether_two_routers_share_a_link() {
         report(&mut index, "a", 1);
         assert_eq!(found(&index), after, "{name}");
     }
+}
+
+#[test]
+fn who_advertises_the_same_addresses_is_a_peer_whose_vrid_is_taken_over() {
+    let mut index = cluster();
+    index.set_router(&on("web", 1, "eth1", None), 0);
+    let own = vrid(&allocate(&index), "web");
+    let wanted = if own == 77 { 78 } else { 77 };
+    let peer = Foreign {
+        addresses: BTreeSet::from(["198.51.0.1".parse().unwrap()]),
+        ..foreign(wanted, None)
+    };
+    index.set_foreign(BTreeSet::from([peer.clone()]));
+    let allocations = allocate(&index);
+    assert_eq!(vrid(&allocations, "web"), wanted);
+    assert_eq!(allocations.findings, []);
+    let more = Foreign {
+        addresses: BTreeSet::from(["198.51.0.1".parse().unwrap(), "198.51.0.2".parse().unwrap()]),
+        ..peer
+    };
+    index.set_foreign(BTreeSet::from([more]));
+    assert_eq!(
+        vrid(&allocate(&index), "web"),
+        own,
+        "another list is a conflict"
+    );
 }
