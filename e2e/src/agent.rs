@@ -50,6 +50,15 @@ pub struct Agent {
     process: Process,
     node: Node,
     program: PathBuf,
+    instance: Instance,
+}
+
+/// Which of a node's agents.
+#[derive(Clone, Debug)]
+struct Instance {
+    name: String,
+    port: u16,
+    manifests: PathBuf,
 }
 
 impl Agent {
@@ -77,18 +86,45 @@ impl Agent {
     /// # Errors
     /// When it is not built.
     pub fn restart_with(node: &Node, arguments: &[&str]) -> Result<Self> {
-        let program = program()?;
+        Self::launch(node, &program()?, Instance::default_of(node), arguments)
+    }
+
+    /// Starts another build of the agent with the manifests that are there.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn restart_as(node: &Node, program: &Path) -> Result<Self> {
+        Self::launch(node, program, Instance::default_of(node), &[])
+    }
+
+    /// Starts an agent of `node` as another instance, with a port and manifests of its own.
+    ///
+    /// # Errors
+    /// When it is not built, or its files cannot be written.
+    pub fn start_instance(node: &Node, name: &str, port: u16, manifests: &str) -> Result<Self> {
+        let instance = Instance {
+            name: name.to_owned(),
+            port,
+            manifests: node.directory().join(format!("manifests-{name}")),
+        };
+        fs::create_dir_all(&instance.manifests)?;
+        fs::write(instance.manifests.join("lab.yaml"), manifests)?;
+        Self::launch(node, &program()?, instance, &[])
+    }
+
+    fn launch(node: &Node, program: &Path, instance: Instance, arguments: &[&str]) -> Result<Self> {
         let directory = node.directory();
-        let mut command = Command::new(&program);
+        let mut command = Command::new(program);
         command
             .arg("--manifests")
-            .arg(directory.join("manifests"))
+            .arg(&instance.manifests)
             .args(["--node", node.name()])
+            .args(["--instance", &instance.name])
             .arg("--state-dir")
             .arg(directory.join("state"))
             .arg("--run-dir")
             .arg(directory.join("run"))
-            .args(["--listen", &format!("127.0.0.1:{PORT}")])
+            .args(["--listen", &format!("127.0.0.1:{}", instance.port)])
             .args(arguments)
             .env(
                 "RUST_LOG",
@@ -98,7 +134,8 @@ impl Agent {
         Ok(Self {
             process: Process::start(&name, command, node.namespace(), directory)?,
             node: node.clone(),
-            program,
+            program: program.to_owned(),
+            instance,
         })
     }
 
@@ -135,6 +172,7 @@ impl Agent {
         let mut command = Command::new(&self.program);
         command
             .args(arguments)
+            .args(["--instance", &self.instance.name])
             .arg("--run-dir")
             .arg(self.node.directory().join("run"));
         self.node.namespace().enter(&mut command);
@@ -221,7 +259,7 @@ impl Agent {
     /// When nobody answers.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
         let answer = self.node.namespace().run(|| {
-            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, PORT))?;
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.instance.port))?;
             stream.set_read_timeout(Some(Duration::from_secs(5)))?;
             write!(
                 stream,
@@ -246,6 +284,16 @@ impl Agent {
         let line = body.lines().find(|line| line.starts_with(series));
         let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
         value.with_context(|| format!("no metric {series} in\n{body}"))
+    }
+}
+
+impl Instance {
+    fn default_of(node: &Node) -> Self {
+        Self {
+            name: "default".to_owned(),
+            port: PORT,
+            manifests: node.directory().join("manifests"),
+        }
     }
 }
 

@@ -23,6 +23,7 @@ pub mod meter;
 pub mod namespace;
 pub mod process;
 pub mod sender;
+pub mod successor;
 pub mod wait;
 
 pub use agent::Agent;

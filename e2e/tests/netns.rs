@@ -28,6 +28,8 @@ mod refusal;
 mod scene;
 #[path = "netns/takeover.rs"]
 mod takeover;
+#[path = "netns/takeover_faults.rs"]
+mod takeover_faults;
 #[path = "netns/wire.rs"]
 mod wire;
 
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         observability::TESTS,
         takeover::TESTS,
         many::TESTS,
+        takeover_faults::TESTS,
     ];
     harness::main("netns", &tests.concat())
 }
