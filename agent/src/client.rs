@@ -170,7 +170,10 @@ fn row(router: &Router) -> [String; 10] {
         priority,
         addresses,
         router.since.clone(),
-        router.last_reason.clone(),
+        match &router.member {
+            Some(member) => format!("{}: {member}", router.last_reason),
+            None => router.last_reason.clone(),
+        },
         heard,
     ]
 }

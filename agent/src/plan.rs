@@ -14,12 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vipkeeper_crds::{
-    AddressFamily, AddressLifetime, Checksum, NodeAuthentication, NodeConfigSpec, NodeFamily,
-    NodePeer, NodePreemption, NodeSettings, NodeTransport, ProtocolVersion, SecretKey, features,
+    AddressFamily, AddressLifetime, Checksum, Families, NodeAuthentication, NodeConfigSpec,
+    NodeFamily, NodePeer, NodePreemption, NodeSettings, NodeTransport, ProtocolVersion, SecretKey,
+    features,
 };
 use vipkeeper_vrrp::{
     AnnouncementBudget, Centiseconds, ChecksumForm, ChecksumPolicy, Ifindex, Peer, Plan,
-    Preemption, Priority, Protocol, RouterConfig, Transport, VirtualAddress,
+    Preemption, Priority, Protocol, RouterConfig, SyncGroup, Transport, VirtualAddress,
 };
 use vipkeeper_wire::{Family, Vrid};
 
@@ -160,9 +161,19 @@ fn router(
             .and_then(NonZeroU8::new)
             .ok_or("downAdvertisements is no small number")?,
         strict: config.election.strict,
+        sync: sync_group(config),
     };
     router.validate().map_err(|invalid| invalid.to_string())?;
     Ok(router)
+}
+
+/// Whom it moves with: a named group takes all families of a router along.
+fn sync_group(config: &NodeConfigSpec) -> Option<SyncGroup> {
+    match (&config.sync_group, config.movement) {
+        (Some(name), _) => Some(SyncGroup::Named(name.as_str().into())),
+        (None, Families::Together) => Some(SyncGroup::Families(config.router.as_str().into())),
+        (None, Families::Independent) => None,
+    }
 }
 
 fn protocol(

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use vipkeeper_vrrp::{Ifindex, NodeCounters, RouterCounters, RouterStatus, Snapshot, Time};
+use vipkeeper_vrrp::{Ifindex, Member, NodeCounters, RouterCounters, RouterStatus, Snapshot, Time};
 use vipkeeper_wire::Family;
 
 use crate::election::{Lateness, Vitals};
@@ -76,6 +76,9 @@ pub struct Router {
     pub since: String,
     /// Why.
     pub last_reason: String,
+    /// With the reason `SyncGroup`: the member of its group that caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<Member>,
     /// Since it was configured.
     pub transitions: u64,
     /// Active_Adver_Interval.
@@ -280,6 +283,7 @@ impl Router {
             refused: status.refused.clone(),
             since: rfc3339(wall.saturating_sub(at.since(status.since))),
             last_reason: status.reason.as_str().to_owned(),
+            member: status.member.clone(),
             transitions: status.transitions,
             advertisement_interval_ms: fractional(status.advertisement_interval),
             active_down_interval_ms: fractional(status.active_down_interval),

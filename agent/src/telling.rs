@@ -107,10 +107,12 @@ impl Teller {
                 to,
                 reason,
                 source,
+                member,
             } => {
                 let source = source.map(tracing::field::display);
+                let member = member.as_ref().map(tracing::field::display);
                 let (from, to, reason) = (from.as_str(), to.as_str(), reason.as_str());
-                info!(router = %name, %family, from, to, reason, source, at = %at, "transition");
+                info!(router = %name, %family, from, to, reason, source, member, at = %at, "transition");
             }
             Report::Refused {
                 at,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vipkeeper_crds::{Duration as Interval, Election, Families, InterfaceChoice, NodeAddress};
+use vipkeeper_crds::{Duration as Interval, Election, InterfaceChoice, NodeAddress};
 
 use super::*;
 use crate::inventory::InterfaceAddress;
@@ -422,4 +422,37 @@ fn everything_else_arrives_as_it_was_said() {
             checksum: ChecksumPolicy::Only(ChecksumForm::Rfc5798),
         }
     );
+}
+
+#[test]
+fn families_are_a_group_of_their_own_unless_independent_or_in_a_named_one() {
+    let both = config("web", "192.0.2.100");
+    let ipv6 = config("web", "2001:db8::100").families;
+    let groups = |config: &NodeConfigSpec| {
+        let families = [config.families.clone(), ipv6.clone()].concat();
+        let config = NodeConfigSpec {
+            families,
+            ..config.clone()
+        };
+        let routers = plan_of(&[config], &Keys::default(), &inventory())
+            .plan
+            .routers;
+        routers.into_iter().map(|r| r.sync).collect::<Vec<_>>()
+    };
+    let together = Some(SyncGroup::Families("web".into()));
+    assert_eq!(groups(&both), [together.clone(), together]);
+    let apart = NodeConfigSpec {
+        movement: Families::Independent,
+        ..both.clone()
+    };
+    assert_eq!(groups(&apart), [None, None]);
+    let gateway = Some(SyncGroup::Named("gateway".into()));
+    for movement in [Families::Together, Families::Independent] {
+        let grouped = NodeConfigSpec {
+            movement,
+            sync_group: Some("gateway".into()),
+            ..both.clone()
+        };
+        assert_eq!(groups(&grouped), [gateway.clone(), gateway.clone()]);
+    }
 }

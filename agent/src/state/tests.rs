@@ -25,6 +25,7 @@ pub(crate) fn state() -> State {
         state: StateName::Active,
         since: at - Duration::from_secs(50),
         reason: Reason::NoResponse,
+        member: None,
         priority: 200,
         effective_priority: 180,
         addresses: vec![[192, 0, 2, 100].into(), [192, 0, 2, 101].into()],

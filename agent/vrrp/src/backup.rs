@@ -27,6 +27,10 @@ pub(crate) struct Backup {
     not_before: Time,
     /// What a promotion would be due to.
     cause: Reason,
+    /// Whoever it heard last is left the addresses.
+    pub(crate) defers: bool,
+    /// It waits for its sync group, and no more for itself.
+    rest: Option<Rest>,
 }
 
 /// A preemption delay that runs.
@@ -36,6 +40,16 @@ struct Delay {
     ends_at: Time,
     /// What the Active advertised last: a priority of our own that fell below it ends the delay's meaning.
     priority: u8,
+}
+
+/// Its wait is over, and its sync group's is not.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rest {
+    /// The deadline that ended it. Whatever moves the deadline ends the rest.
+    deadline: Time,
+    /// Why it would be Active.
+    reason: Reason,
 }
 
 /// How long the Active_Down_Timer runs.
@@ -82,6 +96,8 @@ impl Backup {
             delay: None,
             not_before: Time::ZERO,
             cause,
+            defers: false,
+            rest: None,
         }
     }
 
@@ -101,6 +117,7 @@ impl Backup {
             self.wait = Wait::Skew;
             self.delay = None;
             self.cause = Reason::Released;
+            self.defers = false;
         } else if heard.priority >= hearing.priority {
             self.delay = None;
             self.follow(heard, hearing);
@@ -108,6 +125,7 @@ impl Backup {
             self.follow(heard, hearing);
         } else {
             self.cause = Reason::Preempted;
+            self.defers = false;
         }
     }
 
@@ -133,6 +151,7 @@ impl Backup {
         self.wait = Wait::Down;
         self.cause = Reason::NoResponse;
         self.is_learned = true;
+        self.defers = true;
         self.adver_interval = match hearing.protocol {
             Protocol::V2 { .. } => hearing.protocol.interval(),
             Protocol::V3 { .. } => heard.interval,
@@ -148,6 +167,26 @@ impl Backup {
         } else {
             (self.down_at(hearing) <= now).then_some(self.cause)
         }
+    }
+
+    /// When it has to be run again, if not for its sync group.
+    pub(crate) fn wake_up(&self, hearing: &Hearing) -> Option<Time> {
+        match self.rest(hearing) {
+            Some(_) => None,
+            None => Some(self.deadline(hearing)),
+        }
+    }
+
+    /// Its wait is over for `reason`: from now on it waits for its sync group.
+    pub(crate) fn start_rest(&mut self, reason: Reason, hearing: &Hearing) {
+        let deadline = self.deadline(hearing);
+        self.rest = Some(Rest { deadline, reason });
+    }
+
+    /// Why it would be Active, while it waits for its sync group alone.
+    pub(crate) fn rest(&self, hearing: &Hearing) -> Option<Reason> {
+        let rest = self.rest?;
+        (rest.deadline == self.deadline(hearing)).then_some(rest.reason)
     }
 
     /// The Active_Down_Timer or the end of the preemption delay, whichever is first.
@@ -174,7 +213,8 @@ impl Backup {
 
     /// Whether the deadline passed so long ago that frames may have been lost meanwhile.
     pub(crate) fn is_stalled(&self, now: Time, hearing: &Hearing) -> bool {
-        now.since(self.deadline(hearing)) > self.adver_interval
+        let due = self.wake_up(hearing);
+        due.is_some_and(|at| now.since(at) > self.adver_interval)
     }
 
     /// Our own interval changed. What version 3 learned from an Active stands; version 2 learns nothing.

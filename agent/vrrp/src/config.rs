@@ -245,6 +245,17 @@ pub struct RouterConfig {
     /// Refuse, rather than report, what RFC errata forbid and deployed routers send: a first IPv6 address
     /// that is not link-local, an address list or a version 3 interval that differs from ours.
     pub strict: bool,
+    /// The routers of this node that it moves together with; `None` moves alone.
+    pub sync: Option<SyncGroup>,
+}
+
+/// Which routers of a node move together: those that say the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum SyncGroup {
+    /// The families of the VirtualRouter of this name.
+    Families(Arc<str>),
+    /// Everybody who names this group.
+    Named(Arc<str>),
 }
 
 impl RouterConfig {

@@ -21,6 +21,7 @@ use crate::output::{Output, Reason, Report};
 use crate::receive::{self, Refusal, Remarks};
 use crate::router::{Event, Router};
 use crate::status::Snapshot;
+use crate::sync::{self, Groups};
 use crate::time::Time;
 
 /// No router can be called stalled within the shortest interval.
@@ -69,6 +70,7 @@ pub struct Election {
     #[serde(with = "pairs")]
     by_key: BTreeMap<(Ifindex, Family, Vrid), usize>,
     by_id: BTreeMap<RouterId, usize>,
+    groups: Groups,
     deadlines: Deadlines,
     links: BTreeMap<Ifindex, InterfaceState>,
     #[serde(with = "pairs")]
@@ -114,6 +116,7 @@ impl Election {
                     router.stop();
                     router.start_if_able(fx, now);
                 });
+                self.settle_groups(now);
             }
         }
     }
@@ -141,6 +144,7 @@ impl Election {
             } => {
                 self.weights.insert((name, family), weight);
                 self.take_weights();
+                self.settle_groups(now);
             }
         }
     }
@@ -182,7 +186,7 @@ impl Election {
         };
         let mut concerned = None;
         match (self.receive(now, &frame, &mut concerned), concerned) {
-            (Ok(()), Some(slot)) => self.rearm(slot),
+            (Ok(()), Some(slot)) => self.follow_up(now, slot),
             (Ok(()), None) => {}
             (Err(reason), slot) => self.refuse(now, &frame, slot, reason),
         }
@@ -256,14 +260,19 @@ impl Election {
     }
 
     fn notice_stall(&mut self, now: Time, late: Duration) {
-        let mut stalled = false;
-        self.for_each_router(|router, fx| {
-            if router.is_stalled(now) {
-                router.handle(fx, now, Event::Stalled);
-                stalled = true;
+        let sleepers = self.routers.iter().enumerate();
+        let mut stalled: BTreeSet<usize> = sleepers
+            .filter(|(_, router)| router.as_ref().is_some_and(|r| r.is_stalled(now)))
+            .map(|(slot, _)| slot)
+            .collect();
+        self.groups.share_stall(&self.routers, &mut stalled);
+        for &slot in &stalled {
+            if let Some(router) = self.routers.get_mut(slot).and_then(Option::as_mut) {
+                router.handle(&mut self.fx, now, Event::Stalled);
             }
-        });
-        if stalled {
+            self.rearm(slot);
+        }
+        if !stalled.is_empty() {
             self.fx.report(Report::Stalled { at: now, late });
         }
     }
@@ -361,6 +370,10 @@ impl Election {
         }
         self.index();
         self.forget_weights();
+        for router in self.routers.iter_mut().flatten() {
+            let link = router.config.interface.and_then(|i| self.links.get(&i));
+            router.learn_link(link.copied());
+        }
         self.take_weights();
         let links = std::mem::take(&mut self.links);
         self.for_each_router(|router, fx| {
@@ -371,6 +384,7 @@ impl Election {
             router.set_link(fx, now, link.copied());
         });
         self.links = links;
+        self.settle_groups(now);
     }
 
     fn remove_others(&mut self, now: Time, wanted: &[&RouterConfig]) {
@@ -416,6 +430,7 @@ impl Election {
                     .insert((interface, config.family, config.vrid), slot);
             }
         }
+        self.groups = Groups::of(&self.routers);
         let ours = &self.by_key;
         self.foreign
             .retain(|r| !ours.contains_key(&(r.interface, r.family, r.vrid)));
@@ -431,11 +446,13 @@ impl Election {
     }
 
     fn take_weights(&mut self) {
-        for (slot, router) in self.routers.iter_mut().enumerate() {
-            let Some(router) = router else { continue };
+        for router in self.routers.iter_mut().flatten() {
             let key = (Arc::clone(&router.config.name), router.config.family);
             router.set_weight(self.weights.get(&key).copied().unwrap_or(0));
-            self.deadlines.set(slot, router.deadline());
+        }
+        self.groups.bind(&mut self.routers);
+        for slot in 0..self.routers.len() {
+            self.rearm(slot);
         }
     }
 
@@ -455,6 +472,7 @@ impl Election {
                 router.set_link(fx, now, link);
             }
         });
+        self.settle_groups(now);
     }
 
     /// Changes what records must not tell, and nothing that decides.
@@ -484,7 +502,25 @@ impl Election {
         if let Some(router) = self.routers.get_mut(slot).and_then(Option::as_mut) {
             router.handle(&mut self.fx, now, event);
         }
-        self.rearm(slot);
+        self.follow_up(now, slot);
+    }
+
+    /// Something happened to the router in `slot`: its group follows, and deadlines are what they are now.
+    fn follow_up(&mut self, now: Time, slot: usize) {
+        match self.groups.members(slot) {
+            Some(members) if sync::settle(&mut self.routers, members, &mut self.fx, now) => {
+                rearm(&self.routers, &mut self.deadlines, members);
+            }
+            Some(_) | None => self.rearm(slot),
+        }
+    }
+
+    fn settle_groups(&mut self, now: Time) {
+        for members in self.groups.iter() {
+            if sync::settle(&mut self.routers, members, &mut self.fx, now) {
+                rearm(&self.routers, &mut self.deadlines, members);
+            }
+        }
     }
 
     fn rearm(&mut self, slot: usize) {
@@ -500,6 +536,13 @@ impl Election {
         self.routers
             .iter()
             .position(|r| r.as_ref().is_some_and(|r| names(config, r)))
+    }
+}
+
+fn rearm(routers: &[Option<Router>], deadlines: &mut Deadlines, slots: &[usize]) {
+    for &slot in slots {
+        let router = routers.get(slot).and_then(Option::as_ref);
+        deadlines.set(slot, router.and_then(Router::deadline));
     }
 }
 

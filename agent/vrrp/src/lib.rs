@@ -12,6 +12,7 @@
 //! | what a new plan changes | `router/reconfigure`, `election` |
 //! | what becomes of addresses that the kernel refuses | `router/holding` |
 //! | what a record of a run is, and how it is told again | `record`, `redaction` |
+//! | which routers move together, and when | `sync`, `router/bond` |
 //! | how an election moves to another process | `frozen` |
 //!
 //! # What it never does
@@ -34,6 +35,7 @@
 //! | A first IPv6 address that is not link-local (erratum 8300) and, in version 3, other intervals and lists are accepted, counted and reported; refused where `strict` | deployed routers send them, and refusing them makes a second Active |
 //! | Over IPv4 both forms of the version 3 checksum are accepted, and sent until peers have taught one | most deployed routers use that of RFC 5798 (§5.2.8) |
 //! | Unicast peers, with a least TTL of their own; [`Preemption::Delayed`], which promotes at once when the delay ends | extensions, for networks without multicast and for nodes that need time after they came back |
+//! | Routers of a sync group advertise the lowest priority of all, move together, and for two intervals after a promotion leave ties to the link of the first (§6.4.2, §6.4.3 know one router alone) | services that only work on one node; the rules are those of keepalived's `vrrp_sync_group` |
 //! | No router advertisements, no redirects, no proxy ARP (§6.4.3, §8) | a virtual address is a service's, not a gateway's |
 //! | Version 2 refuses a count of zero (erratum 8299 is about version 3) | whoever obeyed it would leave every address unserved |
 //!
@@ -60,20 +62,22 @@ mod record;
 mod redaction;
 mod router;
 mod status;
+mod sync;
 mod time;
 mod timers;
 mod transmit;
 
 pub use config::{
     AnnouncementBudget, Centiseconds, ChecksumForm, ChecksumPolicy, Ifindex, InvalidRouter, Peer,
-    Plan, Preemption, Priority, Protocol, RouterConfig, Transport, VirtualAddress,
+    Plan, Preemption, Priority, Protocol, RouterConfig, SyncGroup, Transport, VirtualAddress,
 };
 pub use counters::{NodeCounters, RouterCounters};
 pub use election::Election;
 pub use frozen::FORMAT;
 pub use input::{Command, Fact, Input, InterfaceState, Received, RouterId, Ticket};
 pub use output::{
-    Announcement, GratuitousForm, Install, Output, Reason, Report, StateName, Transmit, Withdraw,
+    Announcement, GratuitousForm, Install, Member, Output, Reason, Report, StateName, Transmit,
+    Withdraw,
 };
 pub use receive::Refusal;
 pub use record::{Divergence, Line, Replay};

@@ -1,5 +1,6 @@
 //! What the election wants done and what it has to tell: data, in order, for the driver to carry out.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,6 +149,8 @@ pub enum Reason {
     Removed,
     /// The agent is stopping.
     Shutdown,
+    /// Another member of its sync group cannot take part, or left its addresses to another node.
+    SyncGroup,
 }
 
 impl Reason {
@@ -170,7 +173,23 @@ impl Reason {
             Self::Reconfigured => "Reconfigured",
             Self::Removed => "Removed",
             Self::Shutdown => "Shutdown",
+            Self::SyncGroup => "SyncGroup",
         }
+    }
+}
+
+/// A router instance as its sync group names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Member {
+    /// The VirtualRouter's name.
+    pub name: Arc<str>,
+    /// Its family.
+    pub family: Family,
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.family)
     }
 }
 
@@ -193,6 +212,8 @@ pub enum Report {
         reason: Reason,
         /// Whose advertisement caused it, if one did.
         source: Option<IpAddr>,
+        /// The member of its sync group that caused it, if the reason is `SyncGroup`.
+        member: Option<Member>,
     },
     /// A frame was refused, or accepted with a remark. Rate-limited: the counters count each.
     Refused {

@@ -19,14 +19,17 @@ use crate::counters::RouterCounters;
 use crate::effects::Effects;
 use crate::frames::Frames;
 use crate::input::{InterfaceState, RouterId, Ticket};
-use crate::output::{Reason, Report, StateName};
+use crate::output::{Member, Reason, Report, StateName};
 use crate::receive::Remarks;
 use crate::status::LastAdvertisement;
 use crate::time::Time;
 
+mod bond;
 mod holding;
 mod observed;
 mod reconfigure;
+
+pub(crate) use bond::Bond;
 
 /// A router instance of this node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,6 +57,10 @@ pub(crate) struct Router {
     install_failures: u32,
     /// The node is leaving every election.
     stopping: bool,
+    /// What its sync group means for it, if it has one.
+    bond: Option<Bond>,
+    /// The member of its sync group that took it along last.
+    taken_along_by: Option<Member>,
 }
 
 /// Each state owns the deadlines that exist in it.
@@ -121,6 +128,8 @@ impl Router {
             last: None,
             install_failures: 0,
             stopping: false,
+            bond: None,
+            taken_along_by: None,
         };
         router.sort_addresses();
         router
@@ -189,8 +198,16 @@ impl Router {
         }
     }
 
-    /// What keeps it from taking part, if anything does.
+    /// What keeps it from taking part, if anything does: its own reasons first, then its group's.
     fn obstacle(&self) -> Option<Reason> {
+        self.own_obstacle().or_else(|| {
+            let fault = self.bond.as_ref()?.fault.as_ref();
+            fault.filter(|_| self.moves()).map(|_| Reason::SyncGroup)
+        })
+    }
+
+    /// What keeps it from taking part but for its group.
+    fn own_obstacle(&self) -> Option<Reason> {
         if self.stopping {
             return Some(Reason::Shutdown);
         }
@@ -223,14 +240,24 @@ impl Router {
 
     /// RFC 9568 §6.4.2, Active_Down_Timer; also the end of a preemption delay.
     fn end_of_waiting(&mut self, fx: &mut Effects, now: Time) {
+        let hearing = self.hearing();
         let State::Backup(backup) = &self.state else {
             return;
         };
-        let Some(reason) = backup.promotion(now, &self.hearing()) else {
+        let Some(reason) = backup.promotion(now, &hearing) else {
             return;
         };
-        if self.may_promote() {
-            self.promote(fx, now, reason);
+        if !self.may_promote() {
+            return;
+        }
+        match &mut self.state {
+            // With its group, when the last of its members wants to.
+            State::Backup(backup) if self.bond.is_some() && !hearing.is_owner => {
+                backup.start_rest(reason, &hearing);
+            }
+            State::Initialize { .. } | State::Backup(_) | State::Active(_) => {
+                self.promote(fx, now, reason);
+            }
         }
     }
 
@@ -285,6 +312,7 @@ impl Router {
             Ordering::Greater if heard.priority > own => {
                 self.yield_to(fx, now, heard, Reason::HigherPriority);
             }
+            Ordering::Greater if self.lets_ties_be(now) => self.reassert(fx, now, heard),
             Ordering::Greater => self.yield_to(fx, now, heard, Reason::HigherAddress),
             // Our own address from somebody else: `receive` has remarked it, and nobody would win.
             Ordering::Equal => {}
@@ -345,6 +373,7 @@ impl Router {
         self.transitions += 1;
         self.remarks.reset();
         let (name, family) = (self.config.name.clone(), self.config.family);
+        let member = self.blamed(reason);
         fx.report(Report::Transition {
             at: now,
             name,
@@ -353,6 +382,7 @@ impl Router {
             to,
             reason,
             source,
+            member,
         });
     }
 
@@ -397,6 +427,11 @@ impl Router {
         }
     }
 
+    /// Learns how its interface is before anything is decided, if it knows nothing of it.
+    pub(crate) fn learn_link(&mut self, link: Option<InterfaceState>) {
+        self.link = self.link.or(link);
+    }
+
     /// The node leaves every election until [`resume`](Self::resume).
     pub(crate) fn stop(&mut self) {
         self.stopping = true;
@@ -416,7 +451,7 @@ impl Router {
     pub(crate) fn deadline(&self) -> Option<Time> {
         match &self.state {
             State::Initialize { retry } => *retry,
-            State::Backup(backup) => Some(backup.deadline(&self.hearing())),
+            State::Backup(backup) => backup.wake_up(&self.hearing()),
             State::Active(active) => Some(active.deadline()),
         }
     }
@@ -442,8 +477,16 @@ impl Router {
         }
     }
 
-    /// As advertised: the configured priority with its weights, 1..=254; the owner's is never lowered.
+    /// As advertised: its own, or its group's if that is lower; the owner's is never lowered.
     pub(crate) fn effective_priority(&self) -> u8 {
+        match &self.bond {
+            Some(bond) if self.moves() => bond.priority.min(self.own_priority()),
+            Some(_) | None => self.own_priority(),
+        }
+    }
+
+    /// The configured priority with its weights, 1..=254; the owner's is never lowered.
+    pub(crate) fn own_priority(&self) -> u8 {
         if self.config.priority.is_owner() {
             return self.config.priority.get();
         }

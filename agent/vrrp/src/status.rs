@@ -9,7 +9,7 @@ use vipkeeper_wire::{Family, Vrid};
 
 use crate::config::Ifindex;
 use crate::counters::{NodeCounters, RouterCounters};
-use crate::output::{Reason, StateName};
+use crate::output::{Member, Reason, StateName};
 use crate::time::Time;
 
 /// The whole election at one moment.
@@ -42,6 +42,8 @@ pub struct RouterStatus {
     pub since: Time,
     /// Why.
     pub reason: Reason,
+    /// The member of its sync group that caused it, if the reason is `SyncGroup`.
+    pub member: Option<Member>,
     /// As configured.
     pub priority: u8,
     /// As advertised, with weights.

@@ -11,6 +11,9 @@ use crate::time::nanos;
 /// Between two advertisements that answer somebody: a flood of lower priorities costs a hundred a second.
 pub(crate) const REASSERTION_PAUSE: Duration = Duration::from_millis(10);
 
+/// For so many intervals after a promotion, a sync group leaves ties to the link of its first member.
+pub(crate) const TIE_GRACE: u32 = 2;
+
 /// The first wait after the kernel refused an interface's addresses; doubled each time.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 

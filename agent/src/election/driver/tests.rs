@@ -70,6 +70,7 @@ fn plan() -> Plan {
         preemption: Preemption::Always,
         down_advertisements: NonZeroU8::new(3).unwrap(),
         strict: false,
+        sync: None,
     };
     Plan {
         routers: vec![router],

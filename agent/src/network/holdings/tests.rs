@@ -127,6 +127,7 @@ fn router(interface: Ifindex, priority: u8, addresses: Arc<[VirtualAddress]>) ->
         preemption: Preemption::Always,
         down_advertisements: NonZeroU8::MIN,
         strict: false,
+        sync: None,
     }
 }
 

@@ -56,6 +56,7 @@ fn config(password: Password) -> RouterConfig {
         preemption: Preemption::Always,
         down_advertisements: NonZeroU8::new(3).unwrap(),
         strict: false,
+        sync: None,
     }
 }
 

@@ -19,6 +19,7 @@ impl Router {
             state: self.state_name(),
             since: self.since,
             reason: self.reason,
+            member: self.blamed(self.reason),
             priority: self.config.priority.get(),
             effective_priority: self.effective_priority(),
             addresses: self.config.addresses.iter().map(|a| a.address).collect(),

@@ -69,6 +69,7 @@ pub(crate) fn router(priority: u8) -> RouterConfig {
         preemption: Preemption::Always,
         down_advertisements: NonZeroU8::new(3).unwrap(),
         strict: false,
+        sync: None,
     }
 }
 

@@ -27,5 +27,6 @@ mod inputs;
 mod parameters;
 mod plans;
 mod receive;
+mod sync;
 mod table;
 mod version2;

@@ -179,6 +179,7 @@ impl Group {
             preemption: member.preemption,
             down_advertisements: NonZeroU8::new(self.down_advertisements).unwrap(),
             strict: self.strict,
+            sync: None,
         }
     }
 
