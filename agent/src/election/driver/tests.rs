@@ -23,6 +23,14 @@ fn start() -> Arc<Ports> {
     ports
 }
 
+/// The same in another process, which has nothing to go on with yet.
+fn start_still() -> Arc<Ports> {
+    let ports = Arc::new(Ports::new().unwrap());
+    let own = Arc::clone(&ports);
+    std::thread::spawn(move || run(&own, Start::Still).unwrap());
+    ports
+}
+
 /// Waits for `look` to find something, woken by `wake`.
 fn wait<T>(wake: &crate::ring::Wake, mut look: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + DEADLINE;
@@ -170,4 +178,77 @@ fn transitions_are_told_in_their_order() {
         states.contains(&StateName::Active).then_some(())
     });
     assert_eq!(states, [StateName::Backup, StateName::Active]);
+}
+
+fn still(ports: &Ports) -> Stillness {
+    ports.want_stillness(Duration::from_millis(5));
+    wait(ports.still.wake(), || ports.still.pop())
+}
+
+#[test]
+fn an_election_that_stood_still_goes_on_in_another_process_and_not_in_its_own() {
+    let old = start();
+    deliver(&old);
+    let Order::Install(order) = next_order(&old) else {
+        panic!("not an install");
+    };
+    let stood = still(&old);
+    let last = old.vitals.heartbeat.load(Ordering::Acquire);
+    assert_eq!(stood.last_wake.as_nanos(), last);
+
+    let new = start_still();
+    assert_eq!(new.vitals.heartbeat.load(Ordering::Acquire), 0);
+    new.going_on.push(stood).unwrap();
+    let status = snapshot(&new).routers.remove(0);
+    assert_eq!((status.state, status.transitions), (StateName::Active, 2));
+    // The answer to the old one's order counts here.
+    let (router, ticket, refused) = (order.router, order.ticket, Vec::new());
+    let confirmed = Fact::Installed {
+        router,
+        ticket,
+        refused,
+    };
+    new.answers.push(confirmed).unwrap();
+    wait(new.events.wake(), || {
+        (snapshot(&new).routers[0].installed == 1).then_some(())
+    });
+    assert_eq!(old.vitals.heartbeat.load(Ordering::Acquire), last);
+    assert!(new.orders.is_empty());
+}
+
+#[test]
+fn an_election_that_is_given_back_goes_on_where_it_stood() {
+    let ports = start();
+    deliver(&ports);
+    next_order(&ports);
+    for _ in 0..3 {
+        let stood = still(&ports);
+        ports.going_on.push(stood).unwrap();
+        let status = snapshot(&ports).routers.remove(0);
+        assert_eq!((status.state, status.transitions), (StateName::Active, 2));
+    }
+}
+
+#[test]
+fn of_what_an_interface_was_while_it_stood_still_only_the_last_counts() {
+    let ports = start();
+    deliver(&ports);
+    next_order(&ports);
+    let stood = still(&ports);
+    let interface = Ifindex::new(2).unwrap();
+    let up = InterfaceState {
+        running: true,
+        ipv4: Some([192, 0, 2, 1].into()),
+        ..InterfaceState::default()
+    };
+    ports.facts.push(Fact::InterfaceGone { interface }).unwrap();
+    for state in [InterfaceState::default(), up] {
+        ports
+            .facts
+            .push(Fact::Interface { interface, state })
+            .unwrap();
+    }
+    ports.going_on.push(stood).unwrap();
+    let status = snapshot(&ports).routers.remove(0);
+    assert_eq!((status.state, status.transitions), (StateName::Active, 2));
 }

@@ -1,3 +1,5 @@
+mod takeover;
+
 use std::num::{NonZeroU8, NonZeroU16};
 use std::sync::Arc;
 

@@ -49,7 +49,10 @@ fn x08_another_format_is_refused_before_anything_else_of_it_is_read() {
     later["routers"] = json!("of a later version");
     let error = restore(&later).unwrap_err();
     assert!(
-        error.starts_with("a frozen election of format 2, not 1"),
+        error.starts_with(&format!(
+            "a frozen election of format {}, not {FORMAT}",
+            FORMAT + 1
+        )),
         "{error}"
     );
 }
