@@ -2,8 +2,9 @@
 //!
 //! Owns the values alone. Reading them from the kernel is `monitor`'s, changing them `network`'s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use vipkeeper_vrrp::{Ifindex, InterfaceState};
 use vipkeeper_wire::MacAddr;
@@ -61,6 +62,15 @@ impl Inventory {
 }
 
 impl Interface {
+    /// The addresses that are not there because of us, in order of value. One that duplicate address detection
+    /// has not passed is somebody's all the same.
+    #[must_use]
+    pub fn host_addresses(&self) -> Arc<[IpAddr]> {
+        let own = self.addresses.iter().filter(|a| !a.virtual_address);
+        let own: BTreeSet<IpAddr> = own.map(|a| a.address).collect();
+        own.into_iter().collect()
+    }
+
     /// What the election needs to know of it.
     #[must_use]
     pub fn state(&self) -> InterfaceState {
@@ -72,6 +82,7 @@ impl Interface {
         InterfaceState {
             running: self.running,
             mac: self.mac,
+            mtu: self.mtu,
             ipv4: own().find_map(|a| match a.address {
                 IpAddr::V4(address) => Some(address),
                 IpAddr::V6(_) => None,

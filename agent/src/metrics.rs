@@ -98,7 +98,7 @@ impl Page {
 
     fn router_gauges(&self, routers: &[Router]) -> prometheus::Result<()> {
         type Value = fn(&Router) -> f64;
-        let gauges: [(&str, &str, Value); 6] = [
+        let gauges: [(&str, &str, Value); 7] = [
             ("router_priority", "The configured priority.", |r| {
                 r.priority.into()
             }),
@@ -121,6 +121,11 @@ impl Page {
                 "router_addresses_refused",
                 "Those of them that the kernel or the ledger refused.",
                 |r| r.refused.len() as f64,
+            ),
+            (
+                "router_address_conflicts",
+                "Those of them that are on the interface and not because of us.",
+                |r| r.conflicts.len() as f64,
             ),
             (
                 "router_active_down_interval_seconds",
@@ -278,6 +283,11 @@ impl Page {
                 "addresses_restored_total",
                 "Addresses that somebody took off and that were put back.",
                 health.addresses_restored,
+            ),
+            (
+                "event_overruns_total",
+                "Times that the kernel's events came too fast and everything was listed anew.",
+                health.event_overruns,
             ),
             (
                 "addresses_refused_total",

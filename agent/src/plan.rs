@@ -163,6 +163,9 @@ fn router(
         strict: config.election.strict,
         sync: sync_group(config),
     };
+    if let Some((name, interface)) = found.filter(|_| router.priority.is_owner()) {
+        notes.extend(interface::lacking(&router.addresses, name, interface));
+    }
     router.validate().map_err(|invalid| invalid.to_string())?;
     Ok(router)
 }

@@ -2,6 +2,8 @@
 //!
 //! Pure: a snapshot with names in the place of numbers. Field names are a contract (DESIGN, §7).
 
+mod conflicts;
+
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -72,6 +74,8 @@ pub struct Router {
     pub installed: usize,
     /// Those it refused.
     pub refused: Vec<IpAddr>,
+    /// Those that are on the interface and not because of us: untouched, and not contended for.
+    pub conflicts: Vec<IpAddr>,
     /// Since when it is in its state: RFC 3339.
     pub since: String,
     /// Why.
@@ -155,6 +159,9 @@ pub struct Health {
     pub addresses_held: usize,
     /// Addresses that somebody took off and that were put back.
     pub addresses_restored: u64,
+    /// Times that the kernel's events came too fast and everything was listed anew.
+    #[serde(default)]
+    pub event_overruns: u64,
     /// Addresses that could not be installed.
     pub addresses_refused: u64,
     /// Orders that failed as a whole.
@@ -177,6 +184,7 @@ impl Health {
             events_dropped: read(&election.events_dropped),
             addresses_held: network.held.load(Ordering::Relaxed),
             addresses_restored: read(&network.restored),
+            event_overruns: read(&network.overruns),
             addresses_refused: read(&network.refused),
             install_failures: read(&network.install_failures),
             renewal_failures: read(&network.renewal_failures),
@@ -231,10 +239,16 @@ impl State {
             realtime,
             lateness,
             health,
-            findings,
+            mut findings,
         } = surroundings;
         let at = snapshot.at;
         let name = |index: Ifindex| inventory.name_of(index);
+        findings.extend(
+            snapshot
+                .routers
+                .iter()
+                .filter_map(|router| conflicts::finding(router, &router.interface.map(name)?)),
+        );
         Self {
             node,
             instance,
@@ -281,6 +295,7 @@ impl Router {
             addresses: status.addresses.clone(),
             installed: status.installed,
             refused: status.refused.clone(),
+            conflicts: status.conflicts.clone(),
             since: rfc3339(wall.saturating_sub(at.since(status.since))),
             last_reason: status.reason.as_str().to_owned(),
             member: status.member.clone(),

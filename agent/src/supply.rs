@@ -235,9 +235,11 @@ impl Supply {
         }
         let plan = Arc::new(plan);
         if let Ok(mut planned) = self.planned.lock() {
+            // The owner's are the host's.
             let addresses = plan
                 .routers
                 .iter()
+                .filter(|router| !router.priority.is_owner())
                 .flat_map(|router| router.addresses.iter());
             *planned = addresses.map(|a| a.address).collect();
         }

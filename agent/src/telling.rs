@@ -139,6 +139,17 @@ impl Teller {
             } => {
                 warn!(router = %name, %family, count, %first, "addresses cannot be installed; the others are held");
             }
+            Report::AddressConflict {
+                at: _,
+                name,
+                family,
+                interface,
+                count,
+                first,
+            } => {
+                let interface = self.name(*interface);
+                warn!(router = %name, %family, %interface, count, %first, "AddressConflict: addresses are there already, and not because of us: left alone");
+            }
             Report::Stalled { at: _, late } => {
                 warn!(?late, "the election was not run; it listens before it acts");
             }
@@ -203,9 +214,9 @@ fn tell_notice(notice: &Notice, inventory: &watch::Receiver<Arc<Inventory>>) {
         } => {
             warn!(interface = %name(*interface), %address, error = %errno, "an address cannot be taken off; trying again")
         }
-        Notice::Vanished { interface, address } => {
+        Notice::Restored { interface, address } => {
             let interface = name(*interface);
-            warn!(%interface, %address, "somebody took off an address that we hold; putting it back");
+            warn!(%interface, %address, "somebody had taken off an address that we hold; it is back");
         }
         Notice::RenewalFailed {
             interface,
@@ -213,6 +224,9 @@ fn tell_notice(notice: &Notice, inventory: &watch::Receiver<Arc<Inventory>>) {
             errno,
         } => {
             warn!(interface = %name(*interface), %address, error = %errno, "an address cannot be renewed; trying again")
+        }
+        Notice::EventsLost => {
+            warn!("the kernel's events came too fast; everything was listed anew and compared");
         }
         Notice::Ledger(error) => {
             warn!(%error, "the ledger cannot be written: after a crash, addresses stay until their lifetime ends");

@@ -123,6 +123,8 @@ pub enum Order {
     Prepare(Arc<Plan>, tokio::sync::oneshot::Sender<()>),
     /// From the monitor: somebody, maybe we, took this address off.
     Vanished(vipkeeper_vrrp::Ifindex, std::net::IpAddr),
+    /// From the monitor: events were lost, so compare what we hold with what the kernel has.
+    Verify,
     /// From the runtime, after the election has shut down: withdraw what is left, restore what was changed.
     Finish(tokio::sync::oneshot::Sender<()>),
     /// From the runtime, while the election stands still: say what is held, and do nothing more until `GoOn`.

@@ -69,9 +69,9 @@ pub(super) fn wait(ports: &Ports) -> anyhow::Result<(Stillness, Vec<Fact>)> {
     loop {
         ports.facts.wake().clear();
         while let Some(fact) = ports.facts.pop() {
-            match interface_of(&fact) {
-                Some(interface) => {
-                    latest.insert(interface, fact);
+            match subject_of(&fact) {
+                Some(subject) => {
+                    latest.insert(subject, fact);
                 }
                 None => others.push(fact),
             }
@@ -84,10 +84,22 @@ pub(super) fn wait(ports: &Ports) -> anyhow::Result<(Stillness, Vec<Fact>)> {
     }
 }
 
-/// The interface whose state `fact` is about.
-const fn interface_of(fact: &Fact) -> Option<Ifindex> {
+/// What of an interface `fact` is about; the host's addresses come before the interface itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Host(Ifindex),
+    Link(Ifindex),
+}
+
+const fn subject_of(fact: &Fact) -> Option<Subject> {
     match fact {
-        Fact::Interface { interface, .. } | Fact::InterfaceGone { interface } => Some(*interface),
-        Fact::Installed { .. } | Fact::InstallFailed { .. } | Fact::Weight { .. } => None,
+        Fact::HostAddresses { interface, .. } => Some(Subject::Host(*interface)),
+        Fact::Interface { interface, .. } | Fact::InterfaceGone { interface } => {
+            Some(Subject::Link(*interface))
+        }
+        Fact::Installed { .. }
+        | Fact::InstallFailed { .. }
+        | Fact::Restored { .. }
+        | Fact::Weight { .. } => None,
     }
 }

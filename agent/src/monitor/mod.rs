@@ -71,8 +71,10 @@ pub fn run(context: Context) -> anyhow::Result<()> {
         connection: Connection::open().context("netlink")?,
         model: Model::default(),
         told: BTreeMap::new(),
+        told_host: BTreeMap::new(),
         untold: true,
         everything_is_due: true,
+        events_were_lost: false,
         routes_are_due: None,
         context,
     };
@@ -88,9 +90,13 @@ struct Monitor {
     model: Model,
     /// What the election knows.
     told: BTreeMap<Ifindex, InterfaceState>,
+    /// What it knows of the host's own addresses.
+    told_host: BTreeMap<Ifindex, Arc<[IpAddr]>>,
     /// The election's ring was full.
     untold: bool,
     everything_is_due: bool,
+    /// Events were lost, and the network thread does not know yet.
+    events_were_lost: bool,
     routes_are_due: Option<Time>,
     context: Context,
 }
@@ -105,6 +111,11 @@ impl Monitor {
             self.everything_is_due = self.list_routes().is_err();
         }
         self.tell();
+        if self.events_were_lost && !self.everything_is_due {
+            // Among them may have been the end of an address that we hold.
+            let told = self.context.ports.orders.push(Order::Verify);
+            self.events_were_lost = told.is_err();
+        }
         if self.wait()? {
             self.read_events()?;
         }
@@ -140,7 +151,7 @@ impl Monitor {
 
     /// Waits for an event; false if something of ours is due before.
     fn wait(&self) -> anyhow::Result<bool> {
-        let due = if self.everything_is_due || self.untold {
+        let due = if self.everything_is_due || self.untold || self.events_were_lost {
             Some(RETRY)
         } else {
             self.routes_are_due.map(|at| at.since(clock::now()))
@@ -168,6 +179,7 @@ impl Monitor {
                 Ok(_) => self.take_events(),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     self.everything_is_due = true;
+                    self.events_were_lost = true;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -244,6 +256,25 @@ impl Monitor {
             .map(|interface| (interface.index, interface.state()))
             .collect();
         let facts = &self.context.ports.facts;
+        // Before the interface itself: the address owner starts with it.
+        for interface in inventory.interfaces.values() {
+            let (interface, addresses) = (interface.index, interface.host_addresses());
+            if self.told_host.get(&interface) == Some(&addresses) {
+                continue;
+            }
+            let fact = Fact::HostAddresses {
+                interface,
+                addresses: Arc::clone(&addresses),
+            };
+            match facts.push(fact) {
+                Ok(()) => {
+                    self.told_host.insert(interface, addresses);
+                }
+                Err(_) => self.untold = true,
+            }
+        }
+        self.told_host
+            .retain(|interface, _| current.contains_key(interface));
         for (&interface, &state) in &current {
             if self.told.get(&interface) == Some(&state) {
                 continue;

@@ -21,7 +21,6 @@ pub struct Frozen {
     held: Vec<((Ifindex, IpAddr), Holding)>,
     stuck: Vec<((Ifindex, VirtualAddress), Time)>,
     planned: Vec<(Ifindex, VirtualAddress)>,
-    owned: Vec<(Ifindex, IpAddr)>,
     foreign: Vec<(Ifindex, IpAddr)>,
 }
 
@@ -35,7 +34,6 @@ impl<K: Kernel> Holdings<K> {
             held: pairs(&self.held),
             stuck: pairs(&self.stuck),
             planned: self.planned.iter().copied().collect(),
-            owned: self.owned.iter().copied().collect(),
             foreign: self.foreign.iter().copied().collect(),
         }
     }
@@ -46,7 +44,6 @@ impl<K: Kernel> Holdings<K> {
         holdings.held = frozen.held.into_iter().collect();
         holdings.stuck = frozen.stuck.into_iter().collect();
         holdings.planned = frozen.planned.into_iter().collect();
-        holdings.owned = frozen.owned.into_iter().collect();
         holdings.foreign = frozen.foreign.into_iter().collect();
         holdings
     }

@@ -1,7 +1,10 @@
 //! Which addresses we hold, and what it takes to hold them: install, withdraw, renew, put back.
 //!
-//! Owns the list of what the kernel has because of us, and the ledger. What exists and is not ours is never
+//! Owns the list of what the kernel has because of us, and the ledger; `upkeep` is what happens to it between
+//! orders. What exists and is not ours is never
 //! touched. Knows no threads and no clock, so that the tests run it against a kernel that fails.
+
+mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -34,6 +37,8 @@ pub(super) struct Holding {
     lifetime: Option<Duration>,
     /// When it is renewed, or put back.
     due: Option<Time>,
+    /// Somebody took it off, as it seems.
+    missing: bool,
     /// When it was put back last.
     restored: Option<Time>,
 }
@@ -48,13 +53,22 @@ pub(super) struct Holdings<K> {
     pub(super) stuck: BTreeMap<(Ifindex, VirtualAddress), Time>,
     /// The addresses of the plan that are ours to install.
     pub(super) planned: BTreeSet<(Ifindex, VirtualAddress)>,
-    /// The addresses of the plan that the node has by its own configuration: the address owner's.
-    pub(super) owned: BTreeSet<Place>,
     /// The addresses of the plan that were somebody else's when it arrived.
     pub(super) foreign: BTreeSet<Place>,
     /// The ledger must be written when there is time.
     stale_ledger: bool,
     notices: Vec<Notice>,
+    /// Routers to whose addresses something was put back.
+    restored: BTreeSet<RouterId>,
+}
+
+impl Holding {
+    fn is_as_ordered(&self, order: &Install, address: VirtualAddress) -> bool {
+        !self.missing
+            && self.router == order.router
+            && self.prefix_length == address.prefix_length
+            && self.lifetime == order.lifetime
+    }
 }
 
 impl<K: Kernel> Holdings<K> {
@@ -75,16 +89,22 @@ impl<K: Kernel> Holdings<K> {
             held: BTreeMap::new(),
             stuck: BTreeMap::new(),
             planned: BTreeSet::new(),
-            owned: BTreeSet::new(),
             foreign: BTreeSet::new(),
             stale_ledger: false,
             notices: Vec::new(),
+            restored: BTreeSet::new(),
         }
     }
 
     /// What there is to tell since the last call.
     pub(super) fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
+    }
+
+    /// What there is to tell the election since the last call.
+    pub(super) fn take_facts(&mut self) -> impl Iterator<Item = Fact> + use<K> {
+        let restored = std::mem::take(&mut self.restored);
+        restored.into_iter().map(|router| Fact::Restored { router })
     }
 
     /// How many addresses are held.
@@ -121,17 +141,12 @@ impl<K: Kernel> Holdings<K> {
     /// interfaces need. Nothing of a plan is installed before.
     pub(super) fn prepare(&mut self, plan: &Plan) {
         self.planned.clear();
-        self.owned.clear();
         for router in &plan.routers {
-            let Some(interface) = router.interface else {
-                continue;
-            };
-            for address in router.addresses.iter() {
-                if router.priority.is_owner() {
-                    self.owned.insert((interface, address.address));
-                } else {
-                    self.planned.insert((interface, *address));
-                }
+            // The owner's addresses are the host's.
+            if let (Some(interface), false) = (router.interface, router.priority.is_owner()) {
+                let addresses = router.addresses.iter();
+                self.planned
+                    .extend(addresses.map(|address| (interface, *address)));
             }
         }
         self.learn_foreign();
@@ -187,12 +202,9 @@ impl<K: Kernel> Holdings<K> {
         let present = self.look_if_needed(order);
         for &address in order.addresses.iter() {
             let place = (order.interface, address.address);
-            let owned = self.owned.contains(&place);
-            let there = present.contains(&place);
-            if owned != there {
-                // The owner's is missing, or somebody else's is there.
+            if present.contains(&place) {
                 self.refuse(place, Errno::EEXIST, &mut refused);
-            } else if !owned {
+            } else {
                 self.foreign.remove(&place);
                 changes.extend(self.changes_for(order, address));
             }
@@ -213,14 +225,14 @@ impl<K: Kernel> Holdings<K> {
         }
     }
 
-    /// Which of the order's addresses that are an owner's or somebody else's are there now. Rare, and worth a
-    /// look: a foreign one may have gone meanwhile. Other orders cost none.
+    /// Which of the order's addresses that were somebody else's are there now. Rare, and worth a look: one may
+    /// have gone meanwhile. Other orders cost none.
     fn look_if_needed(&mut self, order: &Install) -> BTreeSet<Place> {
         let special: BTreeSet<Place> = order
             .addresses
             .iter()
             .map(|address| (order.interface, address.address))
-            .filter(|place| self.owned.contains(place) || self.foreign.contains(place))
+            .filter(|place| self.foreign.contains(place))
             .collect();
         if special.is_empty() {
             return special;
@@ -245,6 +257,8 @@ impl<K: Kernel> Holdings<K> {
             address,
         };
         match self.held.get(&(order.interface, address.address)) {
+            // There as it should be: nothing is rewritten.
+            Some(held) if held.is_as_ordered(order, address) => Vec::new(),
             Some(held) if held.prefix_length == address.prefix_length => {
                 vec![change(Action::Replace { lifetime }, address)]
             }
@@ -335,6 +349,7 @@ impl<K: Kernel> Holdings<K> {
             prefix_length: address.prefix_length,
             lifetime: order.lifetime,
             due: renewal(now, order.lifetime, address.address),
+            missing: false,
             restored: None,
         };
         self.held
@@ -435,16 +450,6 @@ impl<K: Kernel> Holdings<K> {
         self.stale_ledger = true;
     }
 
-    /// The monitor saw `address` go. If we hold it, it comes back, once a second at most.
-    pub(super) fn vanished(&mut self, now: Time, interface: Ifindex, address: IpAddr) {
-        if let Some(held) = self.held.get_mut(&(interface, address)) {
-            let earliest = held.restored.map_or(now, |at| at + RETRY).max(now);
-            held.due = Some(held.due.map_or(earliest, |due| due.min(earliest)));
-            held.restored = Some(earliest);
-            self.notices.push(Notice::Vanished { interface, address });
-        }
-    }
-
     /// Renews what is due, a batch at most, if the election is alive; and writes what waits to be written.
     pub(super) fn maintain(&mut self, now: Time, election_is_alive: bool) {
         self.unstick(now);
@@ -472,63 +477,6 @@ impl<K: Kernel> Holdings<K> {
             .take(BATCH)
             .collect();
         self.remove_rows(&due, now);
-    }
-
-    fn renew(&mut self, now: Time) {
-        let due: Vec<Place> = self
-            .held
-            .iter()
-            .filter(|(_, holding)| holding.due.is_some_and(|at| at <= now))
-            .map(|(place, _)| *place)
-            .take(BATCH)
-            .collect();
-        if due.is_empty() {
-            return;
-        }
-        let changes: Vec<_> = due
-            .iter()
-            .filter_map(|&(interface, address)| {
-                let held = self.held.get(&(interface, address))?;
-                Some(Change {
-                    action: Action::Replace {
-                        lifetime: held.lifetime,
-                    },
-                    interface,
-                    address: VirtualAddress {
-                        address,
-                        prefix_length: held.prefix_length,
-                    },
-                })
-            })
-            .collect();
-        let outcomes = self
-            .kernel
-            .change(&changes)
-            .unwrap_or_else(|_| vec![Err(Errno::EIO); changes.len()]);
-        for (place, outcome) in due.into_iter().zip(outcomes) {
-            self.renewed(now, place, outcome);
-        }
-    }
-
-    fn renewed(&mut self, now: Time, place: Place, outcome: Result<(), Errno>) {
-        let (interface, address) = place;
-        let Some(held) = self.held.get_mut(&place) else {
-            return;
-        };
-        match outcome {
-            Ok(()) => held.due = renewal(now, held.lifetime, address),
-            Err(Errno::ENODEV) => {
-                self.held.remove(&place);
-            }
-            Err(errno) => {
-                held.due = Some(now + RETRY);
-                self.notices.push(Notice::RenewalFailed {
-                    interface,
-                    address,
-                    errno,
-                });
-            }
-        }
     }
 
     /// The end: takes everything off and restores every setting.

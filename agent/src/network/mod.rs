@@ -84,8 +84,8 @@ pub enum Notice {
         /// Why.
         errno: Errno,
     },
-    /// Somebody took off an address that we hold; it is put back.
-    Vanished {
+    /// Somebody had taken off an address that we hold; it is back.
+    Restored {
         /// Where.
         interface: Ifindex,
         /// Which.
@@ -100,6 +100,8 @@ pub enum Notice {
         /// Why.
         errno: Errno,
     },
+    /// The kernel told more than could be read in time; all was listed again and compared.
+    EventsLost,
     /// The ledger could not be written: a crash would leave addresses until their lifetime ends.
     Ledger(io::Error),
     /// A setting could not be read or changed.
@@ -132,6 +134,8 @@ pub struct Vitals {
     pub restored: AtomicU64,
     /// Addresses that were refused.
     pub refused: AtomicU64,
+    /// Times that the monitor lost events and listed everything anew.
+    pub overruns: AtomicU64,
     /// Orders that failed as a whole.
     pub install_failures: AtomicU64,
     /// Renewals that failed.
@@ -212,6 +216,7 @@ impl<K: Kernel> Network<K> {
         }
         let alive = self.context.ports.vitals.is_alive();
         self.holdings.maintain(clock::now(), alive);
+        self.answers.extend(self.holdings.take_facts());
         self.flush_answers();
         self.tell();
         let timeout = self.timeout(alive);
@@ -222,7 +227,7 @@ impl<K: Kernel> Network<K> {
         while let Some(order) = self.context.ports.orders.pop() {
             match order {
                 Order::Install(_) | Order::Withdraw(_) => self.commands.push_back(order),
-                Order::Prepare(..) | Order::Vanished(..) | Order::StandStill(_) => {
+                Order::Prepare(..) | Order::Vanished(..) | Order::Verify | Order::StandStill(_) => {
                     self.others.push_back(order);
                 }
                 Order::Finish(_) => {
@@ -264,6 +269,7 @@ impl<K: Kernel> Network<K> {
                 self.stands_still = told.send(frozen).is_ok();
             }
             Order::GoOn => {}
+            Order::Verify => self.holdings.verify(now),
             Order::Finish(done) => {
                 self.holdings.finish(now);
                 self.tell();
@@ -281,6 +287,7 @@ impl<K: Kernel> Network<K> {
             Order::Install(_)
             | Order::Prepare(..)
             | Order::Vanished(..)
+            | Order::Verify
             | Order::Finish(_)
             | Order::StandStill(_)
             | Order::GoOn => false,
@@ -323,7 +330,8 @@ const fn counter<'a>(vitals: &'a Vitals, notice: &Notice) -> Option<&'a AtomicU6
     match notice {
         Notice::Refused { .. } => Some(&vitals.refused),
         Notice::InstallFailed { .. } => Some(&vitals.install_failures),
-        Notice::Vanished { .. } => Some(&vitals.restored),
+        Notice::Restored { .. } => Some(&vitals.restored),
+        Notice::EventsLost => Some(&vitals.overruns),
         Notice::RenewalFailed { .. } => Some(&vitals.renewal_failures),
         Notice::Sweep(_)
         | Notice::Swept(_)

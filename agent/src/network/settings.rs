@@ -74,6 +74,10 @@ impl Settings {
             let (interface, setting) = key;
             if wanted.contains(&interface) {
                 kept.insert(key, original);
+                if kernel.setting(interface, setting).ok() == Some(setting.wanted()) {
+                    // Nothing is rewritten.
+                    continue;
+                }
                 let outcome = kernel.change_setting(interface, setting, setting.wanted());
                 match outcome {
                     Ok(()) => {

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use vipkeeper_crds::{AddressFamily, InterfaceChoice, NodeConfigSpec};
-use vipkeeper_vrrp::Ifindex;
+use vipkeeper_vrrp::{Ifindex, VirtualAddress};
 
 use crate::inventory::{Interface, InterfaceAddress, Inventory};
 
@@ -21,6 +21,7 @@ pub(super) fn find<'a>(
     inventory: &'a Inventory,
     notes: &mut Vec<String>,
 ) -> Option<Named<'a>> {
+    let is_owner = config.priority == u8::MAX;
     let named = || inventory.interfaces.iter().map(|(n, i)| (n.as_str(), i));
     let (mut found, wanted): (Vec<(u8, Named<'_>)>, String) = match &config.interface {
         InterfaceChoice::Name { name } => (
@@ -45,7 +46,7 @@ pub(super) fn find<'a>(
         ),
         InterfaceChoice::Around { address } => (
             named()
-                .filter_map(|n| Some((around(n.1, *address)?, n)))
+                .filter_map(|n| Some((around(n.1, *address, is_owner)?, n)))
                 .collect(),
             format!("has a subnet with {address}"),
         ),
@@ -93,6 +94,28 @@ fn own(interface: &Interface) -> impl Iterator<Item = &InterfaceAddress> {
     interface.addresses.iter().filter(|a| !a.virtual_address)
 }
 
+/// What to say of the owner's addresses that its interface lacks, if it lacks any.
+pub(super) fn lacking(
+    addresses: &[VirtualAddress],
+    name: &str,
+    interface: &Interface,
+) -> Option<String> {
+    let lacks = |a: &&VirtualAddress| own(interface).all(|o| o.address != a.address);
+    let lacking: Vec<String> = addresses
+        .iter()
+        .filter(lacks)
+        .map(|a| a.address.to_string())
+        .collect();
+    (!lacking.is_empty()).then(|| {
+        format!(
+            "waits: priority 255 is the address owner's, and {name} has no {} of its own, but {}: add it to {name} \
+             in the host's own configuration, or choose a priority of 1 to 254",
+            lacking.join(", "),
+            self::addresses(interface)
+        )
+    })
+}
+
 /// The longest prefix of an own address that lies in a subnet.
 fn inside(interface: &Interface, network: IpAddr, prefix_length: u8) -> Option<u8> {
     let subnet = (network, prefix_length);
@@ -103,10 +126,12 @@ fn inside(interface: &Interface, network: IpAddr, prefix_length: u8) -> Option<u
 }
 
 /// The longest prefix of an own subnet that holds `address`. The address itself, put on an interface by somebody
-/// else (real servers have it on `lo`), is no subnet.
-fn around(interface: &Interface, address: IpAddr) -> Option<u8> {
+/// else (real servers have it on `lo`), is no subnet; but where its owner has it is where the owner runs.
+fn around(interface: &Interface, address: IpAddr, is_owner: bool) -> Option<u8> {
     own(interface)
-        .filter(|a| a.address != address && holds((a.address, a.prefix_length), address))
+        .filter(|a| {
+            (is_owner || a.address != address) && holds((a.address, a.prefix_length), address)
+        })
         .map(|a| a.prefix_length)
         .max()
 }

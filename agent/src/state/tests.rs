@@ -8,7 +8,7 @@ use super::*;
 use crate::inventory::Interface;
 
 /// A router of each kind, at 100 s after boot.
-pub(crate) fn state() -> State {
+pub(crate) fn snapshot() -> Snapshot {
     let eth0 = Ifindex::new(2).unwrap();
     let at = Time::from_nanos(100_000_000_000);
     let counters = RouterCounters {
@@ -31,6 +31,7 @@ pub(crate) fn state() -> State {
         addresses: vec![[192, 0, 2, 100].into(), [192, 0, 2, 101].into()],
         installed: 1,
         refused: vec![[192, 0, 2, 101].into()],
+        conflicts: Vec::new(),
         advertisement_interval: Duration::from_millis(250),
         active_down_interval: Duration::from_micros(804_687),
         skew_time: Duration::from_micros(54_687),
@@ -55,7 +56,7 @@ pub(crate) fn state() -> State {
         counters: RouterCounters::default(),
         ..active.clone()
     };
-    let snapshot = Snapshot {
+    Snapshot {
         at,
         routers: vec![active, waiting],
         counters: NodeCounters {
@@ -70,7 +71,13 @@ pub(crate) fn state() -> State {
             addresses_hash: 0xbeef,
             last_heard: at - Duration::from_secs(2),
         }],
-    };
+    }
+}
+
+/// The same with its surroundings.
+pub(crate) fn state() -> State {
+    let snapshot = snapshot();
+    let eth0 = Ifindex::new(2).unwrap();
     let interface = Interface {
         index: eth0,
         running: true,
@@ -133,6 +140,7 @@ fn the_documented_fields_have_their_documented_names() {
             "addresses": ["192.0.2.100", "192.0.2.101"],
             "installed": 1,
             "refused": ["192.0.2.101"],
+            "conflicts": [],
             "since": "2026-11-23T05:59:10.000Z",
             "lastReason": "NoResponse",
             "transitions": 2,

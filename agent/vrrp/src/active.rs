@@ -36,7 +36,11 @@ enum Holding {
     /// Not ordered yet.
     Nothing,
     /// Ordered under this number.
-    Ordered(Ticket),
+    Ordered {
+        ticket: Ticket,
+        /// An answer is not waited for any longer.
+        until: Time,
+    },
     /// Confirmed, but for these.
     Held { refused: Vec<IpAddr> },
 }
@@ -71,16 +75,21 @@ impl Active {
         fx.phases.leave(&self.choir);
     }
 
-    /// Orders the router's addresses; what is there already is confirmed.
+    /// Orders the router's addresses; what is there already is confirmed. The owner's are there.
     pub(crate) fn install(
         &mut self,
         fx: &mut Effects,
+        now: Time,
         router: RouterId,
         config: &RouterConfig,
         interface: Ifindex,
     ) {
+        if config.priority.is_owner() {
+            return self.confirm(now, Vec::new());
+        }
         let ticket = fx.next_ticket();
-        self.holding = Holding::Ordered(ticket);
+        let until = now + timers::INSTALL_PATIENCE;
+        self.holding = Holding::Ordered { ticket, until };
         self.announcing = None;
         fx.push(Output::Install(Install {
             router,
@@ -94,9 +103,24 @@ impl Active {
     /// Whether `ticket` is the order it waits for; answers to older orders mean nothing.
     pub(crate) fn is_waiting_for(&self, ticket: Ticket) -> bool {
         match self.holding {
-            Holding::Ordered(ordered) => ordered == ticket,
+            Holding::Ordered {
+                ticket: ordered, ..
+            } => ordered == ticket,
             Holding::Nothing | Holding::Held { .. } => false,
         }
+    }
+
+    /// Until when the order that it waits for must be answered.
+    fn answer_by(&self) -> Option<Time> {
+        match self.holding {
+            Holding::Ordered { until, .. } => Some(until),
+            Holding::Nothing | Holding::Held { .. } => None,
+        }
+    }
+
+    /// Whether nobody carries out its order.
+    pub(crate) fn is_unanswered(&self, now: Time) -> bool {
+        self.answer_by().is_some_and(|until| until <= now)
     }
 
     /// The kernel confirmed the order.
@@ -108,7 +132,7 @@ impl Active {
     /// How many of `total` addresses are held, and which are not.
     pub(crate) fn holding(&self, total: usize) -> (usize, &[IpAddr]) {
         match &self.holding {
-            Holding::Nothing | Holding::Ordered(_) => (0, &[]),
+            Holding::Nothing | Holding::Ordered { .. } => (0, &[]),
             Holding::Held { refused } => (total.saturating_sub(refused.len()), refused),
         }
     }
@@ -169,7 +193,7 @@ impl Active {
     pub(crate) fn announce_anew(&mut self, now: Time) {
         match self.holding {
             Holding::Held { .. } => self.announcing = Some(Schedule::start(now)),
-            Holding::Nothing | Holding::Ordered(_) => {}
+            Holding::Nothing | Holding::Ordered { .. } => {}
         }
     }
 
@@ -212,9 +236,10 @@ impl Active {
         sent
     }
 
-    /// The Adver_Timer or the next announcement, whichever is first.
+    /// The Adver_Timer, the next announcement, or the end of its patience with an order, whichever is first.
     pub(crate) fn deadline(&self) -> Time {
         let announce_at = self.announcing.as_ref().map(Schedule::due);
-        announce_at.map_or(self.advertise_at, |at| at.min(self.advertise_at))
+        let others = announce_at.into_iter().chain(self.answer_by());
+        others.fold(self.advertise_at, Time::min)
     }
 }

@@ -3,6 +3,7 @@
 //! Owns the routers and what they share. Decides nothing about one router: `router` does.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +49,12 @@ const SHORTEST_STALL: Duration = Duration::from_millis(10);
 /// notices by itself: a router that slept through more than it can bear listens before it acts.
 ///
 /// An [`Output::Install`] is answered by exactly one [`Fact::Installed`] or [`Fact::InstallFailed`] with its
-/// ticket; nothing is announced before that. Answers to orders that are no longer of interest may come, too.
+/// ticket; nothing is announced before that. Answers to orders that are no longer of interest may come, too. A
+/// router that waits for its answer longer than [`INSTALL_PATIENCE`](crate::INSTALL_PATIENCE) leaves, orders the
+/// addresses off again, and comes back as after a refusal.
+///
+/// An [`Output::Install`] or [`Output::Withdraw`] never names an address of the address owner, and a router all
+/// of whose addresses the host has ([`Fact::HostAddresses`]) takes no part.
 ///
 /// Calling `handle_timeout` when nothing is due does no harm. No input panics, and none is refused: what is
 /// wrong with a frame is counted and reported.
@@ -70,9 +76,13 @@ pub struct Election {
     #[serde(with = "pairs")]
     by_key: BTreeMap<(Ifindex, Family, Vrid), usize>,
     by_id: BTreeMap<RouterId, usize>,
+    #[serde(with = "pairs")]
+    by_name: BTreeMap<(Arc<str>, Family), usize>,
     groups: Groups,
     deadlines: Deadlines,
     links: BTreeMap<Ifindex, InterfaceState>,
+    /// What each interface has by the host's own configuration, in order of value.
+    host: BTreeMap<Ifindex, Arc<[IpAddr]>>,
     #[serde(with = "pairs")]
     weights: BTreeMap<(Arc<str>, Family), i16>,
     fx: Effects,
@@ -126,7 +136,12 @@ impl Election {
         let now = self.observe(now);
         match fact {
             Fact::Interface { interface, state } => self.set_link(now, interface, Some(state)),
+            Fact::HostAddresses {
+                interface,
+                addresses,
+            } => self.set_host(now, interface, addresses),
             Fact::InterfaceGone { interface } => self.set_link(now, interface, None),
+            Fact::Restored { router } => self.handle_by_id(now, router, Event::Restored),
             Fact::Installed {
                 router,
                 ticket,
@@ -346,34 +361,34 @@ impl Election {
         }
     }
 
-    /// Runs `plan`: routers it does not name leave, those it names are changed where they differ.
+    /// Runs `plan`: routers it does not name leave, those it names are changed where they differ. Routers are
+    /// found by name in an index: a thousand of them are compared in the time of a few advertisements.
     fn apply(&mut self, now: Time, plan: &Plan) {
         self.fx.budget = plan.announcements;
         let wanted = runnable(plan);
         self.remove_others(now, &wanted);
         for config in &wanted {
-            if let Some(slot) = self.slot_of(config)
-                && let Some(router) = self.routers.get_mut(slot).and_then(Option::as_mut)
-            {
-                router.let_go(&mut self.fx, now, config);
+            let slot = self.slot_of(config);
+            if let Some((router, fx)) = slot.and_then(|slot| self.router_mut(slot)) {
+                router.let_go(fx, now, config);
             }
         }
         self.order.clear();
+        let mut free = self.free_slots();
         for config in wanted {
             let known = self.slot_of(config);
-            let slot = known.unwrap_or_else(|| self.add(now, config.clone()));
+            let slot = known.unwrap_or_else(|| self.add(now, config, &mut free));
             self.order.push(slot);
-            if let Some(router) = self.routers.get_mut(slot).and_then(Option::as_mut) {
+            if let Some((router, fx)) = self.router_mut(slot) {
                 router.resume();
-                router.reconfigure(&mut self.fx, now, config.clone());
+                if router.config != *config {
+                    router.reconfigure(fx, now, config.clone());
+                }
             }
         }
         self.index();
-        self.forget_weights();
-        for router in self.routers.iter_mut().flatten() {
-            let link = router.config.interface.and_then(|i| self.links.get(&i));
-            router.learn_link(link.copied());
-        }
+        self.weights.retain(|key, _| self.by_name.contains_key(key));
+        self.learn_surroundings(now);
         self.take_weights();
         let links = std::mem::take(&mut self.links);
         self.for_each_router(|router, fx| {
@@ -387,26 +402,50 @@ impl Election {
         self.settle_groups(now);
     }
 
+    /// Every router learns how its interface is, and what the host has there, before anything is decided.
+    fn learn_surroundings(&mut self, now: Time) {
+        for router in self.routers.iter_mut().flatten() {
+            let interface = router.config.interface;
+            let link = interface.and_then(|i| self.links.get(&i));
+            router.learn_link(link.copied());
+            let addresses = interface.and_then(|i| self.host.get(&i));
+            if router.learn_host(addresses.map_or(&[], |a| &**a)) {
+                router.tell_conflict(&mut self.fx, now);
+            }
+        }
+    }
+
     fn remove_others(&mut self, now: Time, wanted: &[&RouterConfig]) {
+        let wanted: BTreeSet<_> = wanted.iter().map(|c| (&*c.name, c.family)).collect();
         for slot in 0..self.routers.len() {
             let Some(router) = self.routers.get_mut(slot).and_then(Option::as_mut) else {
                 continue;
             };
-            if wanted.iter().any(|config| names(config, router)) {
+            if wanted.contains(&(&*router.config.name, router.config.family)) {
                 continue;
             }
             router.handle(&mut self.fx, now, Event::Leave(Reason::Removed));
             self.by_id.remove(&router.id);
+            self.by_name.remove(&name_of(&router.config));
             self.routers[slot] = None;
             self.deadlines.set(slot, None);
         }
     }
 
-    fn add(&mut self, now: Time, config: RouterConfig) -> usize {
+    /// The slots that are free, the lowest last.
+    fn free_slots(&self) -> Vec<usize> {
+        let slots = self.routers.iter().enumerate().rev();
+        slots
+            .filter(|(_, router)| router.is_none())
+            .map(|(slot, _)| slot)
+            .collect()
+    }
+
+    fn add(&mut self, now: Time, config: &RouterConfig, free: &mut Vec<usize>) -> usize {
         self.last_id += 1;
         let id = RouterId(self.last_id);
-        let router = Some(Router::new(id, config, now));
-        let slot = match self.routers.iter().position(Option::is_none) {
+        let router = Some(Router::new(id, config.clone(), now));
+        let slot = match free.pop() {
             Some(free) => {
                 self.routers[free] = router;
                 free
@@ -417,6 +456,7 @@ impl Election {
             }
         };
         self.by_id.insert(id, slot);
+        self.by_name.insert(name_of(config), slot);
         slot
     }
 
@@ -436,15 +476,7 @@ impl Election {
             .retain(|r| !ours.contains_key(&(r.interface, r.family, r.vrid)));
     }
 
-    /// Drops the weights of routers that the plan does not name: whoever told them will tell them anew.
-    fn forget_weights(&mut self) {
-        let routers = self.routers.iter().flatten();
-        let named: BTreeSet<_> = routers
-            .map(|r| (Arc::clone(&r.config.name), r.config.family))
-            .collect();
-        self.weights.retain(|key, _| named.contains(key));
-    }
-
+    /// Weights of routers that the plan does not name are gone: whoever told them will tell them anew.
     fn take_weights(&mut self) {
         for router in self.routers.iter_mut().flatten() {
             let key = (Arc::clone(&router.config.name), router.config.family);
@@ -463,6 +495,7 @@ impl Election {
             }
             None => {
                 self.links.remove(&interface);
+                self.host.remove(&interface);
                 self.fx.forget(interface);
                 self.foreign.retain(|row| row.interface != interface);
             }
@@ -481,6 +514,16 @@ impl Election {
             change(&mut router.config);
             router.frames.clear();
         }
+    }
+
+    fn set_host(&mut self, now: Time, interface: Ifindex, addresses: Arc<[IpAddr]>) {
+        self.for_each_router(|router, fx| {
+            if router.config.interface == Some(interface) {
+                router.set_host(fx, now, &addresses);
+            }
+        });
+        self.host.insert(interface, addresses);
+        self.settle_groups(now);
     }
 
     fn for_each_router(&mut self, mut act: impl FnMut(&mut Router, &mut Effects)) {
@@ -532,10 +575,13 @@ impl Election {
         self.routers.get(slot).and_then(Option::as_ref)
     }
 
+    fn router_mut(&mut self, slot: usize) -> Option<(&mut Router, &mut Effects)> {
+        let router = self.routers.get_mut(slot).and_then(Option::as_mut)?;
+        Some((router, &mut self.fx))
+    }
+
     fn slot_of(&self, config: &RouterConfig) -> Option<usize> {
-        self.routers
-            .iter()
-            .position(|r| r.as_ref().is_some_and(|r| names(config, r)))
+        self.by_name.get(&name_of(config)).copied()
     }
 }
 
@@ -583,8 +629,9 @@ fn remark_on(
     }
 }
 
-fn names(config: &RouterConfig, router: &Router) -> bool {
-    config.family == router.config.family && config.name == router.config.name
+/// The identity of a router over plans.
+fn name_of(config: &RouterConfig) -> (Arc<str>, Family) {
+    (Arc::clone(&config.name), config.family)
 }
 
 /// The routers of `plan` that can run beside each other. Whoever makes a plan has checked and said so
@@ -592,14 +639,18 @@ fn names(config: &RouterConfig, router: &Router) -> bool {
 fn runnable(plan: &Plan) -> Vec<&RouterConfig> {
     let mut names = BTreeSet::new();
     let mut keys = BTreeSet::new();
-    let may_run = |config: &&RouterConfig| {
+    let mut wanted = Vec::with_capacity(plan.routers.len());
+    for config in &plan.routers {
         let key = config
             .interface
             .map(|interface| (interface, config.family, config.vrid));
-        config.validate().is_ok()
+        if config.validate().is_ok()
             && key.is_none_or(|key| !keys.contains(&key))
-            && names.insert((Arc::clone(&config.name), config.family))
-            && key.is_none_or(|key| keys.insert(key))
-    };
-    plan.routers.iter().filter(may_run).collect()
+            && names.insert((&*config.name, config.family))
+        {
+            keys.extend(key);
+            wanted.push(config);
+        }
+    }
+    wanted
 }

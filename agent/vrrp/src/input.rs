@@ -85,6 +85,14 @@ pub enum Fact {
         /// How it is.
         state: InterfaceState,
     },
+    /// The addresses that an interface has and that are not there because of us, in order of value: those of the
+    /// address owner, and those that nobody else may take. Told before the first `Interface`, and at each change.
+    HostAddresses {
+        /// Which interface.
+        interface: Ifindex,
+        /// All of them.
+        addresses: Arc<[IpAddr]>,
+    },
     /// An interface is gone.
     InterfaceGone {
         /// Which.
@@ -106,6 +114,11 @@ pub enum Fact {
         /// Which order.
         ticket: Ticket,
     },
+    /// Somebody had taken addresses of a router off, and they are back: the neighbours are told again.
+    Restored {
+        /// Whose.
+        router: RouterId,
+    },
     /// The sum of a router's tracked weights changed: added to the configured priority, 1..=254 afterwards.
     /// May come before the plan that names the router; the next plan that does not name it forgets it.
     Weight {
@@ -125,6 +138,8 @@ pub struct InterfaceState {
     pub running: bool,
     /// Its Ethernet address; `None` where it has none, and then nothing is announced.
     pub mac: Option<MacAddr>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
     /// Its primary IPv4 address: the first that is not a virtual one.
     pub ipv4: Option<Ipv4Addr>,
     /// Its link-local IPv6 address, not virtual and not tentative.

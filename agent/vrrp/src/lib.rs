@@ -13,6 +13,7 @@
 //! | what becomes of addresses that the kernel refuses | `router/holding` |
 //! | what a record of a run is, and how it is told again | `record`, `redaction` |
 //! | which routers move together, and when | `sync`, `router/bond` |
+//! | what the address owner does otherwise, and whose addresses are not ours to take | `router/host` |
 //! | how an election moves to another process | `frozen` |
 //!
 //! # What it never does
@@ -84,3 +85,4 @@ pub use record::{Divergence, Line, Replay};
 pub use redaction::Redaction;
 pub use status::{ForeignRouter, LastAdvertisement, RouterStatus, Snapshot};
 pub use time::Time;
+pub use timers::INSTALL_PATIENCE;

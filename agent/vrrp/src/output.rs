@@ -141,6 +141,12 @@ pub enum Reason {
     SourceMissing,
     /// The kernel refused its addresses.
     InstallFailed,
+    /// Nobody said within [`INSTALL_PATIENCE`](crate::INSTALL_PATIENCE) what became of its addresses.
+    InstallTimeout,
+    /// All of its addresses are on its interface already, and not because of us.
+    AddressConflict,
+    /// It has priority 255, and its interface lacks an address that it would own.
+    NotAddressOwner,
     /// The process was not running for longer than Active_Down_Interval.
     Stalled,
     /// VRID, version, interface or transport changed.
@@ -169,6 +175,9 @@ impl Reason {
             Self::InterfaceDown => "InterfaceDown",
             Self::SourceMissing => "SourceMissing",
             Self::InstallFailed => "InstallFailed",
+            Self::InstallTimeout => "InstallTimeout",
+            Self::AddressConflict => "AddressConflict",
+            Self::NotAddressOwner => "NotAddressOwner",
             Self::Stalled => "Stalled",
             Self::Reconfigured => "Reconfigured",
             Self::Removed => "Removed",
@@ -236,6 +245,21 @@ pub enum Report {
         name: Arc<str>,
         /// Its family.
         family: Family,
+        /// How many.
+        count: u16,
+        /// The first.
+        first: IpAddr,
+    },
+    /// Addresses of a router are on its interface already, and not because of us: untouched.
+    AddressConflict {
+        /// When.
+        at: Time,
+        /// The VirtualRouter's name.
+        name: Arc<str>,
+        /// Its family.
+        family: Family,
+        /// Where.
+        interface: Ifindex,
         /// How many.
         count: u16,
         /// The first.

@@ -26,6 +26,7 @@ use crate::time::Time;
 
 mod bond;
 mod holding;
+mod host;
 mod observed;
 mod reconfigure;
 
@@ -47,6 +48,8 @@ pub(crate) struct Router {
     pub(crate) sorted: Vec<IpAddr>,
     /// Its interface, once it is known.
     pub(crate) link: Option<InterfaceState>,
+    /// Those of its addresses that its interface has by the host's own configuration.
+    of_host: Vec<IpAddr>,
     state: State,
     since: Time,
     reason: Reason,
@@ -95,6 +98,8 @@ pub(crate) enum Event {
     },
     /// The kernel refused its addresses.
     InstallFailed { ticket: Ticket },
+    /// Somebody had taken addresses of it off, and they are back.
+    Restored,
 }
 
 /// An acceptable advertisement.
@@ -120,6 +125,7 @@ impl Router {
             frames: Frames::default(),
             sorted: Vec::new(),
             link: None,
+            of_host: Vec::new(),
             state: State::Initialize { retry: None },
             since: now,
             reason: Reason::InterfaceMissing,
@@ -158,7 +164,8 @@ impl Router {
                 Event::Stalled
                 | Event::Heard(_)
                 | Event::Installed { .. }
-                | Event::InstallFailed { .. },
+                | Event::InstallFailed { .. }
+                | Event::Restored,
             ) => {}
 
             (State::Backup(_), Event::Startup) => {}
@@ -166,7 +173,10 @@ impl Router {
             (State::Backup(_), Event::Timeout) => self.end_of_waiting(fx, now),
             (State::Backup(_), Event::Stalled) => self.listen_again(now),
             (State::Backup(_), Event::Heard(heard)) => self.hear_as_backup(now, &heard),
-            (State::Backup(_), Event::Installed { .. } | Event::InstallFailed { .. }) => {}
+            (
+                State::Backup(_),
+                Event::Installed { .. } | Event::InstallFailed { .. } | Event::Restored,
+            ) => {}
 
             (State::Active(_), Event::Startup) => {}
             (State::Active(_), Event::Leave(reason)) => self.leave(fx, now, reason),
@@ -184,8 +194,12 @@ impl Router {
             }
             (State::Active(active), Event::InstallFailed { ticket }) => {
                 if active.is_waiting_for(ticket) {
-                    self.give_up(fx, now);
+                    self.give_up(fx, now, Reason::InstallFailed);
                 }
+            }
+            (State::Active(active), Event::Restored) => {
+                active.announce_anew(now);
+                self.announce(fx, now);
             }
         }
     }
@@ -215,7 +229,7 @@ impl Router {
             (None, _) | (Some(_), None) => Some(Reason::InterfaceMissing),
             (Some(_), Some(link)) if !link.running => Some(Reason::InterfaceDown),
             (Some(_), Some(_)) if self.source().is_none() => Some(Reason::SourceMissing),
-            (Some(_), Some(_)) => None,
+            (Some(_), Some(_)) => self.host_obstacle(),
         }
     }
 
@@ -268,22 +282,26 @@ impl Router {
     }
 
     /// To Active, with the interface's own MAC address: advertise, install, and announce when the kernel has
-    /// confirmed.
+    /// confirmed. The owner has nothing to install.
     fn promote(&mut self, fx: &mut Effects, now: Time, reason: Reason) {
         let Some(interface) = self.config.interface else {
             return;
         };
         let mut active = Active::join(fx, now, &self.config, interface);
         self.advertise(fx, now, self.effective_priority());
-        active.install(fx, self.id, &self.config, interface);
+        active.install(fx, now, self.id, &self.config, interface);
         self.counters.active_transitions += 1;
         self.enter(fx, now, State::Active(active), reason, None);
+        self.announce(fx, now);
     }
 
     fn active_timeout(&mut self, fx: &mut Effects, now: Time) {
         let State::Active(active) = &mut self.state else {
             return;
         };
+        if active.is_unanswered(now) {
+            return self.give_up(fx, now, Reason::InstallTimeout);
+        }
         if active.tick(fx, now) {
             self.advertise(fx, now, self.effective_priority());
         }
@@ -415,8 +433,9 @@ impl Router {
 
     /// Takes note of its interface as it is now; `None` when it is gone.
     pub(crate) fn set_link(&mut self, fx: &mut Effects, now: Time, link: Option<InterfaceState>) {
-        let mac = |link: &Option<InterfaceState>| link.and_then(|l| l.mac);
-        let moved = mac(&self.link) != mac(&link);
+        // Another MTU comes with a restart of many a network card, and its switch port forgets us.
+        let seen = |link: &Option<InterfaceState>| link.and_then(|l| Some((l.mac?, l.mtu)));
+        let moved = self.link.is_some() && seen(&self.link) != seen(&link);
         self.link = link;
         self.start_if_able(fx, now);
         if let State::Active(active) = &mut self.state

@@ -54,6 +54,8 @@ pub struct RouterStatus {
     pub installed: usize,
     /// Those it refused, while Active.
     pub refused: Vec<IpAddr>,
+    /// Those that are on the interface and not because of us, in any state; empty for the address owner.
+    pub conflicts: Vec<IpAddr>,
     /// Active_Adver_Interval: learnt in Backup, our own otherwise.
     pub advertisement_interval: Duration,
     /// Active_Down_Interval of that.

@@ -14,6 +14,10 @@ pub(crate) const REASSERTION_PAUSE: Duration = Duration::from_millis(10);
 /// For so many intervals after a promotion, a sync group leaves ties to the link of its first member.
 pub(crate) const TIE_GRACE: u32 = 2;
 
+/// How long an Active waits to learn what became of its addresses. A thousand routers that are promoted together
+/// wait a second for each other.
+pub const INSTALL_PATIENCE: Duration = Duration::from_secs(3);
+
 /// The first wait after the kernel refused an interface's addresses; doubled each time.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 

@@ -178,15 +178,39 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "addresses are announced before they are held",
         file: "router.rs",
-        text: "active.install(fx, self.id, &self.config, interface);",
-        instead: "active.install(fx, self.id, &self.config, interface);
+        text: "active.install(fx, now, self.id, &self.config, interface);",
+        instead: "active.install(fx, now, self.id, &self.config, interface);
         active.confirm(now, Vec::new());",
     },
     Mutant {
         name: "the outcome of a withdrawn order is believed",
         file: "active.rs",
-        text: "Holding::Ordered(ordered) => ordered == ticket,",
-        instead: "Holding::Ordered(ordered) => ordered >= ticket,",
+        text: "} => ordered == ticket,",
+        instead: "} => ordered >= ticket,",
+    },
+    Mutant {
+        name: "the owner gives the host's addresses away",
+        file: "router/holding.rs",
+        text: "(self.config.interface, self.config.priority.is_owner())",
+        instead: "(self.config.interface, false)",
+    },
+    Mutant {
+        name: "the owner orders what it has",
+        file: "active.rs",
+        text: "if config.priority.is_owner() {",
+        instead: "if config.priority.is_owner() && now == Time::ZERO {",
+    },
+    Mutant {
+        name: "a router contends for addresses that are the host's",
+        file: "router/host.rs",
+        text: "(false, true) => Some(Reason::AddressConflict),",
+        instead: "(false, true) => None,",
+    },
+    Mutant {
+        name: "an owner acts without its addresses",
+        file: "router/host.rs",
+        text: "(true, false) => Some(Reason::NotAddressOwner),",
+        instead: "(true, false) => None,",
     },
     Mutant {
         name: "refused addresses are tried again at once",

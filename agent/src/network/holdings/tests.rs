@@ -356,8 +356,7 @@ fn an_address_owner_uses_its_addresses_and_never_touches_them() {
     machine.kernel.put(eth0(), "192.0.2.1", 24, None);
     let mut running = machine.start();
     running.prepare(eth0(), 255, &["192.0.2.1/32", "192.0.2.2/32"]);
-    let answer = running.install(at(1), &["192.0.2.1/32", "192.0.2.2/32"]);
-    assert_eq!(answer, installed(&["192.0.2.2"]), "one is not there");
+    // The election orders nothing for it; and what it might is no reason to touch what is not ours.
     running
         .holdings
         .withdraw(at(2), &withdraw(1, &["192.0.2.1/32"]));
@@ -442,6 +441,96 @@ fn an_address_that_somebody_takes_off_comes_back_once_a_second_at_most() {
         running.holdings.maintain(at(moment), true);
         assert_eq!(!running.kernel().addresses.is_empty(), back, "{moment}");
     }
+}
+
+#[test]
+fn what_is_put_back_is_told_and_what_was_there_all_along_is_not() {
+    let mut running = Machine::new().start();
+    running.prepare(eth0(), 100, &["192.0.2.1/32"]);
+    running.install(at(100), &["192.0.2.1/32"]);
+    let gone: IpAddr = "192.0.2.1".parse().unwrap();
+    running.holdings.vanished(at(101), eth0(), gone);
+    running.holdings.maintain(at(101), true);
+    assert_eq!(running.holdings.take_facts().count(), 0);
+    assert_eq!(running.notices(), [""; 0]);
+    running.kernel().addresses.clear();
+    running.holdings.vanished(at(103), eth0(), gone);
+    running.holdings.maintain(at(103), true);
+    let facts: Vec<Fact> = running.holdings.take_facts().collect();
+    assert_eq!(
+        facts,
+        [Fact::Restored {
+            router: RouterId(1)
+        }]
+    );
+    assert!(running.notices()[0].starts_with("Restored"));
+}
+
+#[test]
+fn an_address_that_somebody_put_in_the_place_of_ours_is_left_alone() {
+    let mut running = Machine::new().start();
+    running.prepare(eth0(), 100, &["192.0.2.1/32"]);
+    running.install(at(100), &["192.0.2.1/32"]);
+    running.kernel().addresses.clear();
+    running.kernel().put(eth0(), "192.0.2.1", 32, None);
+    let before = running.kernel().addresses.clone();
+    let gone: IpAddr = "192.0.2.1".parse().unwrap();
+    running.holdings.vanished(at(101), eth0(), gone);
+    running.holdings.maintain(at(101), true);
+    running
+        .holdings
+        .withdraw(at(102), &withdraw(1, &["192.0.2.1/32"]));
+    running.holdings.maintain(at(200), true);
+    assert_eq!(running.kernel().addresses, before);
+    assert_eq!(running.holdings.count(), 0);
+    assert!(running.notices()[0].starts_with("Foreign"));
+    assert!(
+        running.recorded().addresses.is_empty(),
+        "nobody sweeps it after a crash"
+    );
+}
+
+#[test]
+fn after_lost_events_what_is_missing_is_put_back_though_it_lasts_for_ever() {
+    let mut running = Machine::new().start();
+    running.prepare(eth0(), 100, &["192.0.2.1/32", "192.0.2.2/32"]);
+    let order = Install {
+        lifetime: None,
+        ..install(1, &["192.0.2.1/32", "192.0.2.2/32"])
+    };
+    running.holdings.install(at(1), &order);
+    running.kernel().addresses.remove(0);
+    running.kernel().log.clear();
+    running.holdings.verify(at(2));
+    running.holdings.maintain(at(2), true);
+    assert_eq!(running.kernel().on(eth0()).len(), 2);
+    assert_eq!(running.kernel().log.len(), 1, "the other is not rewritten");
+    assert_eq!(running.holdings.next_due(), None);
+}
+
+#[test]
+fn an_order_that_names_what_is_held_rewrites_nothing() {
+    let mut running = Machine::new().start();
+    running.prepare(eth0(), 100, &["192.0.2.1/32", "192.0.2.2/32"]);
+    running.install(at(1), &["192.0.2.1/32"]);
+    running.kernel().log.clear();
+    assert_eq!(
+        running.install(at(2), &["192.0.2.1/32", "192.0.2.2/32"]),
+        installed(&[])
+    );
+    let added = Change {
+        action: Action::Add {
+            lifetime: Some(LIFETIME),
+        },
+        interface: eth0(),
+        address: address("192.0.2.2/32"),
+    };
+    assert_eq!(running.kernel().log, [added]);
+    // A setting that is as it should be is not written again either.
+    running.kernel().settings_are_fixed = true;
+    running.holdings.take_notices();
+    running.prepare(eth0(), 100, &["192.0.2.1/32", "192.0.2.2/32"]);
+    assert_eq!(running.notices(), [""; 0]);
 }
 
 #[test]

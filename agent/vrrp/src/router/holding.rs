@@ -15,7 +15,7 @@ impl Router {
     /// The kernel confirmed; `refused` addresses are done without. Holding none at all is no service.
     pub(super) fn hold(&mut self, fx: &mut Effects, now: Time, refused: Vec<IpAddr>) {
         if refused.len() >= self.config.addresses.len() {
-            return self.give_up(fx, now);
+            return self.give_up(fx, now, Reason::InstallFailed);
         }
         if let Some(&first) = refused.first() {
             fx.report(Report::AddressesRefused {
@@ -33,11 +33,11 @@ impl Router {
         self.announce(fx, now);
     }
 
-    /// The interface does not take the addresses: somebody else shall have them, and it is tried again later.
-    pub(super) fn give_up(&mut self, fx: &mut Effects, now: Time) {
+    /// The interface does not take the addresses, or nobody puts them there: somebody else shall have them, and it is tried again later.
+    pub(super) fn give_up(&mut self, fx: &mut Effects, now: Time, reason: Reason) {
         self.install_failures = self.install_failures.saturating_add(1);
         let retry = now + timers::retry_delay(self.install_failures);
-        self.leave(fx, now, Reason::InstallFailed);
+        self.leave(fx, now, reason);
         self.state = State::Initialize { retry: Some(retry) };
     }
 
@@ -49,8 +49,10 @@ impl Router {
         }
     }
 
+    /// Takes addresses off. The owner's are the host's and stay.
     pub(super) fn withdraw(&self, fx: &mut Effects, addresses: Arc<[VirtualAddress]>) {
-        let Some(interface) = self.config.interface else {
+        let (Some(interface), false) = (self.config.interface, self.config.priority.is_owner())
+        else {
             return;
         };
         let ticket = fx.next_ticket();

@@ -25,6 +25,7 @@ impl Router {
             addresses: self.config.addresses.iter().map(|a| a.address).collect(),
             installed,
             refused: refused.to_vec(),
+            conflicts: self.conflicts().to_vec(),
             advertisement_interval: adver_interval,
             active_down_interval: self.active_down_interval(),
             skew_time: self.hearing().skew_time(adver_interval),

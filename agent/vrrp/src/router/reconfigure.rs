@@ -49,29 +49,21 @@ impl Router {
         if old.addresses != self.config.addresses
             || old.address_lifetime != self.config.address_lifetime
         {
-            self.install_again(fx);
+            self.install_again(fx, now);
         }
         if let State::Backup(backup) = &mut self.state
             && old.preemption != self.config.preemption
         {
             backup.forget_preemption();
         }
-        self.restart_if_freed(fx, now);
+        self.forget_failures();
     }
 
-    /// A router that gave up gets another chance with its new configuration; one that became the owner need
-    /// not wait.
-    fn restart_if_freed(&mut self, fx: &mut Effects, now: Time) {
-        match &mut self.state {
-            State::Initialize { retry } => {
-                *retry = None;
-                self.install_failures = 0;
-                self.start_if_able(fx, now);
-            }
-            State::Backup(_) if self.config.priority.is_owner() => {
-                self.promote(fx, now, Reason::AddressOwner);
-            }
-            State::Backup(_) | State::Active(_) => {}
+    /// A router that gave up gets another chance with its new configuration, once its surroundings are known.
+    fn forget_failures(&mut self) {
+        if let State::Initialize { retry } = &mut self.state {
+            *retry = None;
+            self.install_failures = 0;
         }
     }
 
@@ -80,7 +72,11 @@ impl Router {
             Transport::Multicast { group, .. } => Some(group),
             Transport::Unicast { .. } => None,
         };
-        let identity = |c: &RouterConfig| (c.interface, c.vrid, c.protocol.version(), group(c));
+        let identity = |c: &RouterConfig| {
+            // The owner uses addresses that everybody else installs.
+            let owner = c.priority.is_owner();
+            (c.interface, c.vrid, c.protocol.version(), group(c), owner)
+        };
         identity(&self.config) == identity(other)
     }
 
@@ -90,6 +86,7 @@ impl Router {
         self.sort_addresses();
         self.lessons = Lessons::default();
         self.link = None;
+        self.of_host = Vec::new();
         self.last = None;
         self.install_failures = 0;
         self.state = State::Initialize { retry: None };
@@ -106,12 +103,13 @@ impl Router {
         }
     }
 
-    fn install_again(&mut self, fx: &mut Effects) {
+    pub(super) fn install_again(&mut self, fx: &mut Effects, now: Time) {
         if let State::Active(active) = &mut self.state
             && let Some(interface) = self.config.interface
         {
-            active.install(fx, self.id, &self.config, interface);
+            active.install(fx, now, self.id, &self.config, interface);
         }
+        self.announce(fx, now);
     }
 
     pub(super) fn sort_addresses(&mut self) {

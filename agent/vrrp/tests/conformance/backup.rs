@@ -189,7 +189,7 @@ fn c33_the_owner_preempts_even_where_preemption_is_off() {
             due,
             "a lower priority is not followed"
         );
-        assert_eq!(story(&bench.fire())[2], "Backup > Active: Preempted");
+        assert_eq!(story(&bench.fire())[1], "Backup > Active: Preempted");
     }
 }
 

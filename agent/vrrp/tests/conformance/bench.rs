@@ -134,6 +134,7 @@ pub(crate) fn running() -> InterfaceState {
     InterfaceState {
         running: true,
         mac: Some(OWN_MAC),
+        mtu: 1_500,
         ipv4: Some(OWN),
         ipv6: Some(OWN_V6),
         forwards_ipv6: true,
@@ -183,6 +184,9 @@ impl Bench {
         let mut bench = Self::empty();
         let mut log = bench.apply(routers);
         for interface in [IFINDEX, OTHER_IFINDEX] {
+            let owners = routers.iter().filter(|r| r.priority.is_owner());
+            let owned = owners.flat_map(|r| r.addresses.iter().map(|a| a.address));
+            log.extend(bench.host(interface, &owned.collect::<Vec<_>>()));
             log.extend(bench.link(interface, running()));
         }
         (bench, log)
@@ -242,6 +246,16 @@ impl Bench {
 
     pub(crate) fn link(&mut self, interface: Ifindex, state: InterfaceState) -> Log {
         self.fact(Fact::Interface { interface, state })
+    }
+
+    /// What an interface has by the host's own configuration.
+    pub(crate) fn host(&mut self, interface: Ifindex, addresses: &[IpAddr]) -> Log {
+        let mut addresses = addresses.to_vec();
+        addresses.sort_unstable();
+        self.fact(Fact::HostAddresses {
+            interface,
+            addresses: addresses.into(),
+        })
     }
 
     pub(crate) fn weight(&mut self, weight: i16) -> Log {
@@ -375,6 +389,9 @@ fn line(output: &Output) -> String {
         Output::Report(Report::Refused { reason, .. }) => format!("refused: {}", reason.as_str()),
         Output::Report(Report::AddressesRefused { count, .. }) => {
             format!("addresses refused: {count}")
+        }
+        Output::Report(Report::AddressConflict { count, .. }) => {
+            format!("address conflict: {count}")
         }
         Output::Report(Report::Stalled { .. }) => "stalled".into(),
     }

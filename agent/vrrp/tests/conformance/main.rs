@@ -21,6 +21,7 @@ mod coverage;
 mod extensions;
 mod faults;
 mod frozen;
+mod host;
 mod hostile;
 mod initialize;
 mod inputs;

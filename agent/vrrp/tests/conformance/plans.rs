@@ -128,8 +128,9 @@ fn a_backups_timer_follows_its_new_priority_from_the_last_advertisement() {
 #[test]
 fn a_backup_that_becomes_the_owner_is_active_at_once() {
     let mut bench = Bench::new(&[router(100)]);
+    bench.host(IFINDEX, &[VIP]);
     let log = bench.apply(&[router(255)]);
-    assert_eq!(deeds(&log)[..2], ["send 255", "install"]);
+    assert_eq!(deeds(&log)[..2], ["send 255", "announce 10.77.0.100"]);
     assert_eq!(bench.status().reason, Reason::AddressOwner);
 }
 

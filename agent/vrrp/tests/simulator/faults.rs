@@ -47,6 +47,11 @@ pub(crate) enum Fault {
     LinkUp {
         node: usize,
     },
+    /// The host gets the addresses of a group, or loses them.
+    Host {
+        node: usize,
+        group: usize,
+    },
     Cut {
         from: usize,
         to: usize,
@@ -141,7 +146,8 @@ impl Fault {
             17 => Self::Interval { node, group },
             18 => Self::Preemption { node, group },
             19 => Self::Membership { node, group },
-            20 | 21 => {
+            20 => Self::Host { node, group },
+            21 => {
                 let weight = random.pick(&[0, -1, -60, -300, 60, 300]);
                 Self::Weight {
                     node,
@@ -257,6 +263,10 @@ impl World {
                 };
                 self.input(node, Input::Fact(fact));
             }
+            Fault::Host { node, group } => {
+                let has = !self.nodes[node].host[group];
+                self.set_host(node, group, has);
+            }
             Fault::Forgery { node, group } => self.forge(node, group),
         }
     }
@@ -276,6 +286,7 @@ impl World {
                 }
                 self.tell_plan(node);
             }
+            self.settle_host(node);
         }
         self.wake_soon(node);
     }
@@ -283,7 +294,7 @@ impl World {
     /// A new agent, unless one runs or this is the calm, in which nothing changes.
     fn start(&mut self, node: usize) {
         if self.nodes[node].election.is_none() && self.now <= self.heal_at {
-            self.nodes[node].start();
+            self.nodes[node].start(&self.groups);
             self.wake_soon(node);
         }
     }
@@ -318,9 +329,27 @@ impl World {
     }
 
     fn tell_plan(&mut self, node: usize) {
+        self.settle_host(node);
         self.trace.plan(node, &self.nodes[node].plan);
         let plan = self.nodes[node].plan.clone();
         self.input(node, Input::Apply(plan));
+    }
+
+    /// The host has what its plan says that it owns, and nothing else of it.
+    pub(crate) fn settle_host(&mut self, node: usize) {
+        for group in 0..self.groups.len() {
+            let member = self.nodes[node].plan[group].as_ref();
+            let owner = member.is_some_and(|member| member.priority == 255);
+            if self.nodes[node].host[group] != owner {
+                self.set_host(node, group, owner);
+            }
+        }
+    }
+
+    fn set_host(&mut self, node: usize, group: usize, has: bool) {
+        self.nodes[node].host[group] = has;
+        let fact = self.nodes[node].host_fact(&self.groups);
+        self.input(node, fact);
     }
 
     /// In a while; what would fall into the calm is done by `recover` before, or by nobody.

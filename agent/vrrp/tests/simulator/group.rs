@@ -44,7 +44,7 @@ pub(crate) struct Group {
     /// Whether priorities are drawn from few, so that ties are common.
     ties: bool,
     /// Whether a member may own the addresses.
-    owners: bool,
+    pub(crate) owners: bool,
     /// What members may do about a lower priority; `None` is Delayed, which each has a delay of its own for.
     preemptions: &'static [Option<Preemption>],
     policies: Vec<ChecksumPolicy>,

@@ -37,6 +37,8 @@ pub(crate) struct Node {
     pub(crate) link: bool,
     /// It has an address to send from.
     pub(crate) addressed: bool,
+    /// By its own configuration it has the addresses of these groups.
+    pub(crate) host: Vec<bool>,
     /// It is not run before this.
     pub(crate) stalled_until: Nanos,
     pub(crate) inputs: Vec<Input>,
@@ -77,6 +79,7 @@ impl Node {
             generation: 0,
             link: true,
             addressed: true,
+            host: vec![false; groups.len()],
             stalled_until: 0,
             inputs: Vec::new(),
             frames: Vec::new(),
@@ -89,9 +92,10 @@ impl Node {
     }
 
     /// A new agent: nothing that the last one knew or held is left.
-    pub(crate) fn start(&mut self) {
+    pub(crate) fn start(&mut self, groups: &[Group]) {
         self.stop();
         self.election = Some(Election::new());
+        self.inputs.push(self.host_fact(groups));
         self.inputs.push(Input::Apply(self.plan.clone()));
         self.inputs.push(self.interface_fact());
     }
@@ -116,10 +120,24 @@ impl Node {
             state: InterfaceState {
                 running: self.link,
                 mac: Some(self.mac),
+                mtu: 1_500,
                 ipv4: self.addressed.then_some(self.addresses.ipv4),
                 ipv6: self.addressed.then_some(self.addresses.ipv6),
                 forwards_ipv6: true,
             },
+        })
+    }
+
+    /// What the monitor tells of addresses that are the host's own.
+    pub(crate) fn host_fact(&self, groups: &[Group]) -> Input {
+        let owned = groups.iter().zip(&self.host).filter(|(_, has)| **has);
+        let mut addresses: Vec<IpAddr> = owned
+            .flat_map(|(group, _)| group.addresses.iter().map(|a| a.address))
+            .collect();
+        addresses.sort_unstable();
+        Input::Fact(Fact::HostAddresses {
+            interface: self.interface,
+            addresses: addresses.into(),
         })
     }
 

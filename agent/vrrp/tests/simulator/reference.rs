@@ -31,6 +31,8 @@ pub(crate) struct Reference {
     running: bool,
     /// It has an address to send from, and to be sent to by unicast.
     pub(crate) addressed: bool,
+    /// The host has its addresses: the owner's, or a conflict.
+    pub(crate) host: bool,
     stopping: bool,
     phase: Phase,
     /// Since when it takes part in the election.
@@ -119,6 +121,7 @@ impl Reference {
             weight: 0,
             running: false,
             addressed: false,
+            host: false,
             stopping: false,
             phase: Phase::Initialize { refused_at: None },
             able_since: None,
@@ -199,14 +202,15 @@ impl Reference {
 
     fn edit(&mut self, group: &Group, now: Nanos, old: &Member, new: &Member) {
         let own = group.nanos(new.interval);
+        if (old.priority == 255) != (new.priority == 255) {
+            // The owner uses what everybody else installs: another identity, which starts anew.
+            self.able_since = None;
+            self.unpaired.clear();
+            self.phase = Phase::Initialize { refused_at: None };
+        }
         match &mut self.phase {
             Phase::Initialize { refused_at } => *refused_at = None,
             Phase::Active { due } => *due = (*due).max(now + own),
-            // The owner need not wait.
-            Phase::Backup(_) if new.priority == 255 => {
-                self.fresh = true;
-                self.phase = Phase::Active { due: now };
-            }
             Phase::Backup(listening) => {
                 if old.interval != new.interval {
                     let (low, high) = listening.interval;
@@ -236,6 +240,18 @@ impl Reference {
         self.start_or_leave(group, now);
     }
 
+    /// The host got its addresses, or lost them: what was refused may be tried again.
+    pub(crate) fn set_host(&mut self, group: &Group, now: Nanos, host: bool) {
+        if self.host == host {
+            return;
+        }
+        self.host = host;
+        if let Phase::Initialize { refused_at } = &mut self.phase {
+            *refused_at = None;
+        }
+        self.start_or_leave(group, now);
+    }
+
     /// The order that it waited for was refused as a whole: out, and back after a while.
     pub(crate) fn refuse_installation(&mut self, now: Nanos) {
         if matches!(self.phase, Phase::Active { .. }) && !self.fresh {
@@ -259,7 +275,10 @@ impl Reference {
     }
 
     fn is_able(&self) -> bool {
-        self.running && self.addressed && !self.stopping && self.member.is_some()
+        let mut member = self.member.iter();
+        // The owner needs them on the host, and nobody else can have them then.
+        let entitled = member.any(|member| (member.priority == 255) == self.host);
+        self.running && self.addressed && !self.stopping && entitled
     }
 
     /// RFC 9568 §6.4.1.

@@ -145,11 +145,25 @@ impl World {
                     Fact::InterfaceGone { .. } => {
                         with_groups.for_each(|(r, g)| r.reference.set_link(g, now, false, false));
                     }
-                    Fact::Installed { ticket, .. } => {
-                        routers
-                            .iter_mut()
-                            .for_each(|r| r.addresses.confirm(*ticket));
+                    Fact::HostAddresses { addresses, .. } => {
+                        for (router, group) in with_groups {
+                            let mut own = group.addresses.iter();
+                            let host = own.all(|a| addresses.contains(&a.address));
+                            router.reference.set_host(group, now, host);
+                        }
                     }
+                    Fact::Installed {
+                        ticket, refused, ..
+                    } => {
+                        for (router, group) in with_groups {
+                            let waits = router.addresses.is_waiting_for(*ticket);
+                            if waits && refused.len() >= group.addresses.len() {
+                                router.reference.refuse_installation(now);
+                            }
+                            router.addresses.confirm(*ticket);
+                        }
+                    }
+                    Fact::Restored { .. } => {}
                     Fact::InstallFailed { ticket, .. } => {
                         let waits = |r: &&mut node::Router| r.addresses.is_waiting_for(*ticket);
                         for router in routers.iter_mut().filter(waits) {
@@ -207,18 +221,21 @@ impl World {
     ) -> Result<(), Violation> {
         match output {
             Output::Send(transmit) => self.transmit(node, turns, edited, transmit),
-            Output::Install(install) => self.order(node, install),
+            Output::Install(install) => self.order(node, edited, install),
             Output::Withdraw(withdraw) => {
                 let first = withdraw.addresses.first().map(|a| a.address);
                 let Some(group) = self.group_of(first) else {
                     return self.fail(node, "P4", "it withdraws what nobody ordered");
                 };
+                if !edited && self.is_owner(node, group) {
+                    return self.fail(node, "P4", "the owner withdraws what is the host's");
+                }
                 self.nodes[node].routers[group]
                     .addresses
                     .withdraw(&withdraw);
                 Ok(())
             }
-            Output::Announce(announcement) => self.announce(node, announcement),
+            Output::Announce(announcement) => self.announce(node, edited, announcement),
             Output::Report(Report::Transition { name, from, to, .. }) => {
                 let Some(group) = self.groups.iter().position(|g| g.name == name) else {
                     return self.fail(node, "P4", "a transition of an unknown router");
@@ -233,7 +250,10 @@ impl World {
                 }
             }
             Output::Report(
-                Report::Refused { .. } | Report::AddressesRefused { .. } | Report::Stalled { .. },
+                Report::Refused { .. }
+                | Report::AddressesRefused { .. }
+                | Report::AddressConflict { .. }
+                | Report::Stalled { .. },
             ) => Ok(()),
         }
     }
@@ -293,13 +313,16 @@ impl World {
         Ok(())
     }
 
-    fn order(&mut self, node: usize, install: Install) -> Result<(), Violation> {
+    fn order(&mut self, node: usize, edited: bool, install: Install) -> Result<(), Violation> {
         let first = install.addresses.first().map(|a| a.address);
         let Some(group) = self.group_of(first) else {
             return self.fail(node, "P4", "it installs an unknown address");
         };
         if install.addresses != self.groups[group].addresses {
             return self.fail(node, "P4", "it does not install the router's addresses");
+        }
+        if !edited && self.is_owner(node, group) {
+            return self.fail(node, "P4", "the owner installs what is the host's");
         }
         let ids = &mut self.nodes[node].ids;
         if *ids.entry(install.router).or_insert(group) != group {
@@ -327,10 +350,18 @@ impl World {
         let (router, ticket) = (install.router, install.ticket);
         // Whatever goes wrong is known while the disturbance lasts.
         let troubled = self.now + 2 * MILLI < self.heal_at && self.random.chance(self.refusals);
+        let of_host = self.nodes[node].host[group];
         let addresses = &mut self.nodes[node].routers[group].addresses;
         let fails = troubled && (install.addresses.len() < 2 || self.random.chance(500));
-        let refused = troubled.then(|| install.addresses.first().map(|a| a.address));
-        let refused: Vec<IpAddr> = refused.flatten().into_iter().collect();
+        let refused = usize::from(troubled);
+        // What the host has is not ours to take.
+        let refused = if of_host {
+            install.addresses.len()
+        } else {
+            refused
+        };
+        let refused = install.addresses.iter().take(refused);
+        let refused: Vec<IpAddr> = refused.map(|a| a.address).collect();
         // Every order is answered, a cancelled one as well.
         let fact = if fails || !addresses.carry_out(install, &refused) {
             addresses.fail(ticket);
@@ -345,14 +376,22 @@ impl World {
         self.input(node, Input::Fact(fact));
     }
 
-    fn announce(&mut self, node: usize, announcement: Announcement) -> Result<(), Violation> {
+    fn announce(
+        &mut self,
+        node: usize,
+        edited: bool,
+        announcement: Announcement,
+    ) -> Result<(), Violation> {
         let address = announcement.address;
         let Some(group) = self.group_of(Some(address)) else {
             return self.fail(node, "P4", "it announces an unknown address");
         };
         let own = (self.nodes[node].interface, self.nodes[node].mac);
         let addresses = &self.nodes[node].routers[group].addresses;
-        if !addresses.holds(address) || !addresses.confirmed.contains(&address) {
+        let held = addresses.holds(address) && addresses.confirmed.contains(&address);
+        // It may have been the owner until an edit in this wake-up.
+        let was_owner = edited && self.groups[group].owners;
+        if !held && !was_owner && !self.is_owner(node, group) {
             return self.fail(
                 node,
                 "P4",
@@ -363,6 +402,13 @@ impl World {
             return self.fail(node, "P4", "it announces another Ethernet address");
         }
         Ok(())
+    }
+
+    /// The node has its addresses by its own configuration, and says so.
+    fn is_owner(&self, node: usize, group: usize) -> bool {
+        let reference = &self.nodes[node].routers[group].reference;
+        let member = reference.member.as_ref();
+        member.is_some_and(|member| member.priority == 255)
     }
 
     fn group_of(&self, address: Option<IpAddr>) -> Option<usize> {
@@ -382,6 +428,8 @@ impl World {
                 .reference
                 .settle(group, self.now, router.state, turn.advertised);
             let seen = router.reference.seen;
+            let mut member = router.reference.member.iter();
+            let owner = member.any(|member| member.priority == 255);
             self.coverage.tie |= u64::from(seen.tie);
             self.coverage.priority_zero |= u64::from(seen.released);
             self.coverage.stall |= u64::from(seen.stalled);
@@ -392,9 +440,9 @@ impl World {
                 Some("it advertises without being Active".to_owned())
             } else if turn.released && !turn.was_active {
                 Some("it sends priority 0 without having been Active".to_owned())
-            } else if active && !router.addresses.is_ordered() {
+            } else if active && !owner && !router.addresses.is_ordered() {
                 Some("it is Active and did not order its addresses".to_owned())
-            } else if !active && !router.addresses.is_empty() {
+            } else if (!active || owner) && !router.addresses.is_empty() {
                 Some("it is not Active and leaves addresses behind".to_owned())
             } else if turn.before == StateName::Active
                 && router.state == StateName::Initialize
@@ -446,8 +494,11 @@ impl World {
             let status = snapshot.routers.iter().find(|r| r.name == group.name);
             let same = match (status, &router.reference.member) {
                 (None, None) => true,
-                (Some(status), Some(_)) => {
-                    let installed = router.addresses.confirmed.len();
+                (Some(status), Some(member)) => {
+                    let installed = match (member.priority, status.state) {
+                        (255, StateName::Active) => group.addresses.len(),
+                        _ => router.addresses.confirmed.len(),
+                    };
                     status.state == router.state
                         && status.effective_priority == router.reference.priority()
                         && status.installed == installed

@@ -127,6 +127,7 @@ impl World {
                 .iter()
                 .map(|g| Some(g.random_member(&mut self.random)));
             self.nodes[node].plan = members.collect();
+            self.settle_host(node);
             self.trace.plan(node, &self.nodes[node].plan);
         }
     }
