@@ -332,10 +332,16 @@ pub struct RouterState {
     pub effective_priority: u8,
     /// The virtual addresses.
     pub addresses: Vec<IpAddr>,
+    /// How many of them the kernel has because of the router, or of its owner.
+    pub installed: usize,
+    /// Those that are there and not because of the agent.
+    pub conflicts: Vec<IpAddr>,
     /// Why it is in this state.
     pub last_reason: String,
     /// Changes of state since it was configured.
     pub transitions: u64,
+    /// Active_Adver_Interval.
+    pub advertisement_interval_ms: f64,
     /// What it heard last.
     pub last_advertisement: Option<LastAdvertisement>,
     /// By name in camel case.
@@ -349,6 +355,19 @@ impl State {
     /// When there is none of this name.
     pub fn count(&self, counter: &str) -> Result<u64> {
         count(&self.counters, counter)
+    }
+}
+
+impl State {
+    /// What it finds odd, a line each: place and message.
+    #[must_use]
+    pub fn findings(&self) -> Vec<String> {
+        let found = self.more.get("findings").and_then(|all| all.as_array());
+        let text = |finding: &serde_json::Value| {
+            let field = |name: &str| finding[name].as_str().unwrap_or_default().to_owned();
+            format!("{}: {}", field("place"), field("message"))
+        };
+        found.into_iter().flatten().map(text).collect()
     }
 }
 

@@ -182,29 +182,54 @@ impl Node {
         let mut wiring = String::new();
         let mut addressing = "link set lo up\n".to_owned();
         for segment in 0..segments {
-            let (port, interface) = (node.port(segment), node.interface(segment));
-            let mac = hex_of(node.mac(segment));
-            writeln!(
-                wiring,
-                "link add {port} type veth peer name {interface} address {mac} netns {}\n\
-                 link set {port} master {} up",
-                node.namespace.name(),
-                bridge(segment)
-            )?;
-            writeln!(
-                addressing,
-                "link set {interface} up\n\
-                 addr add {}/24 brd + dev {interface}\n\
-                 addr add {}/64 dev {interface} nodad\n\
-                 addr add {}/64 dev {interface} nodad",
-                node.ipv4(segment),
-                node.link_local(segment),
-                node.ipv6(segment)
-            )?;
+            wiring.push_str(&node.wiring(segment));
+            addressing.push_str(&node.addressing(segment));
         }
         hub.namespace.ip(&wiring)?;
         node.namespace.ip(&addressing)?;
         Ok(node)
+    }
+
+    /// What makes its cable to a segment.
+    fn wiring(&self, segment: u8) -> String {
+        let (port, interface) = (self.port(segment), self.interface(segment));
+        let (mac, namespace) = (hex_of(self.mac(segment)), self.namespace.name());
+        let bridge = bridge(segment);
+        format!(
+            "link add {port} type veth peer name {interface} address {mac} netns {namespace}\n\
+             link set {port} master {bridge} up\n"
+        )
+    }
+
+    /// What gives its interface on a segment its addresses.
+    fn addressing(&self, segment: u8) -> String {
+        let interface = self.interface(segment);
+        let (ipv4, ipv6) = (self.ipv4(segment), self.ipv6(segment));
+        let link_local = self.link_local(segment);
+        format!(
+            "link set {interface} up\n\
+             addr add {ipv4}/24 brd + dev {interface}\n\
+             addr add {link_local}/64 dev {interface} nodad\n\
+             addr add {ipv6}/64 dev {interface} nodad\n"
+        )
+    }
+
+    /// Deletes its interface on a segment, as when a driver is unloaded.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn delete_interface(&self, segment: u8) -> Result<()> {
+        let port = self.port(segment);
+        self.hub.namespace.ip(&format!("link del {port}\n"))
+    }
+
+    /// Makes it again: another interface of the same name, Ethernet address and addresses.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn make_interface(&self, segment: u8) -> Result<()> {
+        self.hub.namespace.ip(&self.wiring(segment))?;
+        self.namespace.ip(&self.addressing(segment))
     }
 
     /// Its name in the lab.

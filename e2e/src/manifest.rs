@@ -29,7 +29,7 @@ pub struct Router {
     pub password: Option<String>,
     /// `spec.checksum`.
     pub checksum: Option<&'static str>,
-    /// `spec.addressLifetime`.
+    /// `spec.addressLifetime`; `Duration::MAX` for `Forever`.
     pub lifetime: Option<Duration>,
 }
 
@@ -145,7 +145,9 @@ impl Router {
         if let Some(checksum) = self.checksum {
             writeln!(text, "  checksum: {checksum}")?;
         }
-        if let Some(lifetime) = self.lifetime {
+        if self.lifetime == Some(Duration::MAX) {
+            text.push_str("  addressLifetime: Forever\n");
+        } else if let Some(lifetime) = self.lifetime {
             writeln!(text, "  addressLifetime: {}ms", lifetime.as_millis())?;
         }
         if let Some(password) = &self.password {

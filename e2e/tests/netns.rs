@@ -22,8 +22,14 @@ mod manifests;
 mod many;
 #[path = "netns/observability.rs"]
 mod observability;
+#[path = "netns/owner.rs"]
+mod owner;
+#[path = "netns/reconfigure.rs"]
+mod reconfigure;
 #[path = "netns/refusal.rs"]
 mod refusal;
+#[path = "netns/repair.rs"]
+mod repair;
 #[path = "netns/scene.rs"]
 mod scene;
 #[path = "netns/takeover.rs"]
@@ -47,6 +53,9 @@ fn main() -> ExitCode {
         takeover::TESTS,
         many::TESTS,
         takeover_faults::TESTS,
+        repair::TESTS,
+        owner::TESTS,
+        reconfigure::TESTS,
     ];
     harness::main("netns", &tests.concat())
 }
