@@ -6,6 +6,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod election;
+pub mod guardian;
 pub mod home;
 pub mod inventory;
 pub mod metrics;

@@ -10,6 +10,7 @@ use clap::Parser as _;
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 use vipkeeper_agent::cli::{Cli, LogFormat, Output, Place, RunArgs, Verb};
+use vipkeeper_agent::guardian::{self, Role};
 use vipkeeper_agent::{admin, check, client, record, runtime};
 
 fn main() -> ExitCode {
@@ -38,9 +39,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// Two processes from here on, before anything else exists: the guardian, and the agent that it guards.
 fn run(args: &RunArgs) -> ExitCode {
-    start_logging(args.log_format);
-    match runtime::run(args) {
+    let start_logging = || start_logging(args.log_format);
+    let guardian = match guardian::split(args) {
+        Ok(Role::Guardian(watch)) => return watch.run(start_logging),
+        Ok(Role::Agent(guardian)) => guardian,
+        Err(reason) => {
+            start_logging();
+            error!(%reason, "no guardian");
+            return ExitCode::FAILURE;
+        }
+    };
+    start_logging();
+    match runtime::run(args, guardian) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             error!(reason = format!("{reason:#}"), "ended");

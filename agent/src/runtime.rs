@@ -30,6 +30,7 @@ use vipkeeper_vrrp::{Election, Fact};
 use crate::admin::{self, Admin, SOCKET, Sources, Successor};
 use crate::cli::RunArgs;
 use crate::election::{self, Link, Order, Ports, Start, Stillness};
+use crate::guardian::{Guardian, Pulse};
 use crate::home::{Home, Locks};
 use crate::inventory::Inventory;
 use crate::network::ledger::{Identity, Ledger};
@@ -58,7 +59,7 @@ const RTTIME: (u64, u64) = (2_000_000, 3_000_000);
 ///
 /// # Errors
 /// What kept it from starting, or which part of it ended by itself.
-pub fn run(args: &RunArgs) -> anyhow::Result<()> {
+pub fn run(args: &RunArgs, guardian: Guardian) -> anyhow::Result<()> {
     setrlimit(Resource::RLIMIT_RTTIME, RTTIME.0, RTTIME.1).context("RLIMIT_RTTIME")?;
     let memory = sys::lock_memory().map_err(|error| error.to_string());
     if let Err(error) = &memory {
@@ -71,13 +72,18 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("the runtime")?;
-    let outcome = runtime.block_on(live(args, memory));
+    let outcome = runtime.block_on(live(args, memory, Arc::new(guardian)));
     // Whatever still blocks (a socket that closes, a manifest that is read) is not waited for.
     runtime.shutdown_background();
     outcome
 }
 
-async fn live(args: &RunArgs, memory: Result<(), String>) -> anyhow::Result<()> {
+async fn live(
+    args: &RunArgs,
+    memory: Result<(), String>,
+    guardian: Arc<Guardian>,
+) -> anyhow::Result<()> {
+    tokio::spawn(telling::tell_guardian(Arc::clone(&guardian)));
     let home = Home::of(args)?;
     let locks = home.claim()?;
     let mut signals = Signals::listen()?;
@@ -94,11 +100,12 @@ async fn live(args: &RunArgs, memory: Result<(), String>) -> anyhow::Result<()> 
     let (senses, beginning) = match (locks, listener) {
         (Some(locks), Some(listener)) => {
             let beginning = Beginning::alone(&home, locks, listener)?;
-            (Senses::start(&threads, &desired, Start::Fresh)?, beginning)
+            let senses = Senses::start(&threads, &desired, Start::Fresh, guardian.pulse())?;
+            (senses, beginning)
         }
         (None, _) | (_, None) => {
             info!(node = %home.node, instance = %home.instance, "standing by: this instance runs already");
-            let senses = Senses::start(&threads, &desired, Start::Still)?;
+            let senses = Senses::start(&threads, &desired, Start::Still, guardian.pulse())?;
             let turn = stand_by(args, &home, &desired, &senses);
             let beginning = tokio::select! {
                 beginning = turn => beginning?,
@@ -108,8 +115,10 @@ async fn live(args: &RunArgs, memory: Result<(), String>) -> anyhow::Result<()> 
             (senses, beginning)
         }
     };
+    // The ledger and its lock are ours alone now.
+    guardian.arm();
     let running = Running::begin(args, home, senses, beginning, &threads, desired, memory).await?;
-    running.run(&mut threads, &mut signals).await
+    running.run(&mut threads, &mut signals, &guardian).await
 }
 
 /// Waits for the other process of this instance to hand over, or to end.
@@ -315,13 +324,18 @@ impl Running {
         })
     }
 
-    async fn run(mut self, threads: &mut Threads, signals: &mut Signals) -> anyhow::Result<()> {
+    async fn run(
+        mut self,
+        threads: &mut Threads,
+        signals: &mut Signals,
+        guardian: &Guardian,
+    ) -> anyhow::Result<()> {
         let failure = loop {
             tokio::select! {
                 () = signals.end() => break None,
                 reason = threads.first_end() => break Some(reason),
                 reason = self.tasks.first_end() => break Some(reason),
-                Some(successor) = self.successors.recv() => match self.hand_over(successor).await {
+                Some(successor) = self.successors.recv() => match self.hand_over(successor, guardian).await {
                     Outcome::Given => {
                         info!("taken over");
                         return Ok(());
@@ -355,7 +369,7 @@ impl Running {
     }
 
     /// Hands everything over to `successor`, if that works out.
-    async fn hand_over(&self, successor: Successor) -> Outcome {
+    async fn hand_over(&self, successor: Successor, guardian: &Guardian) -> Outcome {
         let upgrade = match successor {
             Successor::Speaks(upgrade) => upgrade,
             Successor::SpeaksOther(name) => {
@@ -368,6 +382,10 @@ impl Running {
         };
         // No plan is delivered while somebody else may be about to get the sockets.
         let supplied = Arc::clone(&self.gate).lock_owned().await;
+        // While nobody knows whose the addresses are, nobody takes them off.
+        if let Err(error) = guardian.disarm() {
+            return Outcome::Stays(error.into());
+        }
         let assets = Arc::clone(&self.assets);
         let given = tokio::task::spawn_blocking(move || {
             let outcome = give(stream, &assets, supplied.shortest_interval);
@@ -378,9 +396,14 @@ impl Running {
             }
             outcome
         });
-        given
+        let outcome = given
             .await
-            .unwrap_or_else(|error| Outcome::Lost(anyhow!("handing over: {error}")))
+            .unwrap_or_else(|error| Outcome::Lost(anyhow!("handing over: {error}")));
+        match outcome {
+            Outcome::Given | Outcome::Lost(_) => {}
+            Outcome::Stays(_) | Outcome::Leaves(_) => guardian.arm(),
+        }
+        outcome
     }
 }
 
@@ -434,8 +457,9 @@ impl Senses {
         threads: &Threads,
         desired: &watch::Receiver<Arc<Desired>>,
         start: Start,
+        pulse: Pulse,
     ) -> anyhow::Result<Self> {
-        let ports = Arc::new(Ports::new().context("channels")?);
+        let ports = Arc::new(Ports::watched(pulse).context("channels")?);
         // Those that the process before holds, where the kernel keeps no tags.
         let planned = monitor::Planned::default();
         if let Ok(mut planned) = planned.lock() {

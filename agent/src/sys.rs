@@ -83,6 +83,67 @@ pub fn lock_memory() -> io::Result<()> {
     }
 }
 
+/// The two processes after [`fork`].
+pub enum Forked {
+    /// The process that called it.
+    Parent {
+        /// The new one.
+        child: nix::unistd::Pid,
+    },
+    /// The new process.
+    Child,
+}
+
+/// Makes a copy of the process that runs on from here. Refused when there is more than one thread: a copy of one
+/// of several would find the locks of the others held for ever.
+///
+/// # Errors
+/// EAGAIN and ENOMEM; ResourceBusy beside other threads.
+pub fn fork() -> io::Result<Forked> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::ErrorKind::ResourceBusy.into());
+    }
+    // SAFETY: this is the only thread, so the child's memory has no lock that another one held.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Parent { child } => Ok(Forked::Parent { child }),
+        nix::unistd::ForkResult::Child => Ok(Forked::Child),
+    }
+}
+
+/// Memory that this process shares with all that it forks: a `T` of zeroes, never freed.
+///
+/// # Errors
+/// ENOMEM.
+pub fn share<T: Zeroed>() -> io::Result<&'static T> {
+    const { assert!(align_of::<T>() <= 4_096 && size_of::<T>() > 0) };
+    // SAFETY: a new anonymous mapping touches no memory that exists.
+    let page = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            size_of::<T>(),
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    if page == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the mapping is as long as a `T`, aligned to a page, zeroed, which is a valid `T`, and never unmapped.
+    // Other processes change it, and `T` is made of atomics alone.
+    Ok(unsafe { &*page.cast::<T>() })
+}
+
+/// What may live in memory that processes share.
+///
+/// # Safety
+/// Made of atomics of integers alone: any bytes are a valid value, and others may change it at any time.
+pub unsafe trait Zeroed: Sync {}
+
+// SAFETY: its fields are atomic integers.
+unsafe impl Zeroed for crate::guardian::Page {}
+
 /// A doorbell for the runtime to wait for.
 ///
 /// # Errors

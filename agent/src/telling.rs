@@ -15,6 +15,7 @@ use vipkeeper_vrrp::{Ifindex, Refusal, Report, Time};
 
 use crate::admin::Admin;
 use crate::election::{Event, Ports};
+use crate::guardian::Guardian;
 use crate::inventory::Inventory;
 use crate::network::Notice;
 use crate::sys;
@@ -48,6 +49,17 @@ pub async fn tell_events(
             tell_states(&admin, drops - known_drops).await;
             known_drops = drops;
         }
+    }
+}
+
+/// Tells when the guardian is gone.
+pub async fn tell_guardian(guardian: Arc<Guardian>) {
+    match guardian.ended().await {
+        Ok(()) => warn!(
+            "the guardian was killed: if this agent dies now, its addresses stay until their lifetime ends; \
+             start it again when that suits"
+        ),
+        Err(error) => warn!(%error, "the guardian's end would go unnoticed"),
     }
 }
 

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use vipkeeper_vrrp::{Command, Election, Fact, Input, Time};
+use vipkeeper_vrrp::{Command, Election, Fact, Input, Output, Time};
 
 use super::outbox::Outbox;
 use super::patience::{Change, Patience};
@@ -90,6 +90,10 @@ struct Driver {
     moment: Moment,
     /// What was told while the thread stood still.
     missed: Vec<Fact>,
+    /// What the guardian bears may have changed.
+    stirred: bool,
+    /// After which silence the guardian acts, if it would.
+    guarded: Option<Duration>,
 }
 
 impl Driver {
@@ -120,6 +124,8 @@ impl Driver {
             stopping: false,
             moment: Moment::default(),
             missed: Vec::new(),
+            stirred: true,
+            guarded: None,
         })
     }
 
@@ -138,6 +144,7 @@ impl Driver {
         self.tell(now, Input::Timeout);
         while let Some(output) = self.election.poll_output() {
             self.recorder.output(&output);
+            self.stirred |= is_stirring(&output);
             self.outbox.put(output);
         }
         self.recorder.end_turn();
@@ -178,6 +185,7 @@ impl Driver {
     fn go_on(&mut self) -> anyhow::Result<()> {
         let (still, facts) = stillness::wait(&self.ports)?;
         self.election = still.election;
+        self.stirred = true;
         self.last_wake = still.last_wake;
         self.take_links(still.links)?;
         self.missed = facts;
@@ -229,6 +237,7 @@ impl Driver {
         while let Some(Delivery { command, links }) = self.ports.deliveries.pop() {
             self.take_links(links)?;
             self.stopping = matches!(command, Command::Shutdown);
+            self.stirred = true;
             self.tell(now, Input::Command(command));
         }
         Ok(())
@@ -372,12 +381,25 @@ impl Driver {
             vitals.shut_down.store(true, Ordering::Release);
         }
         vitals.heartbeat.store(now.as_nanos(), Ordering::Release);
+        self.tell_guardian(now);
         self.last_wake = now;
         let retry = self.outbox.has_backlog().then_some(BACKLOG_RETRY);
-        let idle = now + retry.unwrap_or(TICK);
+        // At least twice within the silence that the guardian bears.
+        let tick = self.guarded.map_or(TICK, |silence| TICK.min(silence / 2));
+        let idle = now + retry.unwrap_or(tick);
         let due = [self.election.next_timeout(), self.patience.until()];
         let next = due.into_iter().flatten().fold(idle, Time::min);
         self.arm(next)
+    }
+
+    /// Tells that it lives, and for how long it may be silent now.
+    fn tell_guardian(&mut self, now: Time) {
+        let pulse = &self.ports.pulse;
+        pulse.beat(now);
+        if std::mem::take(&mut self.stirred) {
+            self.guarded = self.election.guarded_interval();
+            pulse.guard(self.guarded);
+        }
     }
 
     fn arm(&mut self, at: Time) -> anyhow::Result<()> {
@@ -394,6 +416,14 @@ impl Driver {
             .context("timer")?;
         self.armed = Some(at);
         Ok(())
+    }
+}
+
+/// Whether `output` may come with another [`guarded_interval`](Election::guarded_interval).
+const fn is_stirring(output: &Output) -> bool {
+    match output {
+        Output::Send(_) | Output::Announce(_) => false,
+        Output::Install(_) | Output::Withdraw(_) | Output::Report(_) => true,
     }
 }
 

@@ -26,6 +26,7 @@ pub use self::link::{Link, LinkKey};
 pub use self::recorder::{CAPACITY, Recording};
 pub use self::stillness::{Start, Stillness};
 use crate::clock;
+use crate::guardian::Pulse;
 use crate::ring::{Ring, Wake};
 
 /// The election ticks at least this often, also when nothing happens.
@@ -63,14 +64,24 @@ pub struct Ports {
     pub snapshots: Ring<Snapshot>,
     /// How the thread is.
     pub vitals: Vitals,
+    /// Where it tells the guardian that it lives.
+    pub pulse: Pulse,
 }
 
 impl Ports {
-    /// Fresh channels.
+    /// Fresh channels, with a pulse that no guardian looks at.
     ///
     /// # Errors
     /// If the process has too many open files.
     pub fn new() -> io::Result<Self> {
+        Self::watched(Pulse::new()?)
+    }
+
+    /// Fresh channels, with the pulse that a guardian looks at.
+    ///
+    /// # Errors
+    /// If the process has too many open files.
+    pub fn watched(pulse: Pulse) -> io::Result<Self> {
         let to_election = Wake::new()?;
         Ok(Self {
             facts: Ring::new(4_096, to_election.clone()),
@@ -85,6 +96,7 @@ impl Ports {
             events: Ring::new(4_096, Wake::new()?),
             snapshots: Ring::new(1, Wake::new()?),
             vitals: Vitals::default(),
+            pulse,
         })
     }
 

@@ -18,6 +18,7 @@ use vipkeeper_vrrp::{Fact, Ifindex, Install, Plan, RouterId, Time, VirtualAddres
 use super::Notice;
 use super::kernel::{Action, Change, Kernel, Present, TAG};
 use super::ledger::{Ledger, Rows};
+use super::leftovers::{Leftovers, row_of};
 use super::settings::{Settings, interfaces_with_ipv4};
 
 /// How soon something that failed is tried again, and how often at most an address is put back.
@@ -118,20 +119,12 @@ impl<K: Kernel> Holdings<K> {
             Ok(present) => present,
             Err(error) => return self.notices.push(Notice::Sweep(error)),
         };
-        let (mut leftovers, mut strangers) = (Vec::new(), Vec::new());
-        for there in &present {
-            let recorded = self.ledger.rows().addresses.contains(&row_of(there));
-            if recorded && self.is_tagged(there) {
-                leftovers.push(row_of(there));
-            } else if there.tag == Some(TAG) {
-                strangers.push((there.interface, there.address));
-            }
+        let found = Leftovers::find(&present, self.ledger.rows(), self.kernel.keeps_tags());
+        self.remove_rows(&found.ours, Time::ZERO);
+        if !found.ours.is_empty() {
+            self.notices.push(Notice::Swept(found.ours.len()));
         }
-        self.remove_rows(&leftovers, Time::ZERO);
-        if !leftovers.is_empty() {
-            self.notices.push(Notice::Swept(leftovers.len()));
-        }
-        for (interface, address) in strangers {
+        for (interface, address) in found.tag_only {
             self.notices.push(Notice::TagOnly { interface, address });
         }
         self.write_ledger();
@@ -188,11 +181,6 @@ impl<K: Kernel> Holdings<K> {
             .is_some_and(|holding| holding.prefix_length == there.prefix_length)
             || self.stuck.contains_key(&row)
             || (self.ledger.rows().addresses.contains(&row) && there.tag == Some(TAG))
-    }
-
-    /// Whether an address carries our tag, as far as the kernel can tell; for the sweep.
-    fn is_tagged(&self, there: &Present) -> bool {
-        !self.kernel.keeps_tags() || there.tag == Some(TAG)
     }
 
     /// Carries out an order of the election; the answer is for it.
@@ -530,14 +518,6 @@ impl<K: Kernel> Holdings<K> {
             self.notices.push(Notice::Ledger(error));
         }
     }
-}
-
-fn row_of(there: &Present) -> (Ifindex, VirtualAddress) {
-    let address = VirtualAddress {
-        address: there.address,
-        prefix_length: there.prefix_length,
-    };
-    (there.interface, address)
 }
 
 /// Errors that are not about one address: the interface is gone or unusable, or we may not.

@@ -9,6 +9,14 @@ use vipkeeper_vrrp::{Ifindex, VirtualAddress};
 
 /// `IFA_PROTO` of an address that an Active holds: the mark by which it is known to be ours.
 pub const TAG: u8 = 0x56;
+/// `IFA_PROTO` of an address that is parked: held for what is on its way, answered for by nobody.
+pub const PARKED_TAG: u8 = 0x57;
+
+/// Whether a tag says that an address is an agent's.
+#[must_use]
+pub const fn is_ours(tag: u8) -> bool {
+    matches!(tag, TAG | PARKED_TAG)
+}
 
 /// The kernel, as far as addresses and their interfaces' settings go.
 pub trait Kernel {

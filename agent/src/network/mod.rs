@@ -10,6 +10,7 @@ mod frozen;
 mod holdings;
 pub mod kernel;
 pub mod ledger;
+pub mod leftovers;
 pub mod rtnetlink;
 mod settings;
 

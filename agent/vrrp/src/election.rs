@@ -244,6 +244,15 @@ impl Election {
         least.unwrap_or_default()
     }
 
+    /// The shortest Active_Down_Interval of the routers that answer for addresses; `None` if none does. When the
+    /// election has been silent for longer, one of their addresses may have another Active. Changes only with
+    /// commands and with outputs other than advertisements and announcements.
+    #[must_use]
+    pub fn guarded_interval(&self) -> Option<Duration> {
+        let routers = self.routers.iter().flatten();
+        routers.filter_map(Router::guarded_interval).min()
+    }
+
     /// The whole election as it is now.
     #[must_use]
     pub fn snapshot(&self, now: Time) -> Snapshot {

@@ -496,6 +496,15 @@ impl Router {
         }
     }
 
+    /// After how much silence somebody else answers for the addresses that this router answers for; `None` while
+    /// it answers for none.
+    pub(crate) fn guarded_interval(&self) -> Option<Duration> {
+        match &self.state {
+            State::Initialize { .. } | State::Backup(_) => None,
+            State::Active(_) => Some(self.active_down_interval()),
+        }
+    }
+
     /// As advertised: its own, or its group's if that is lower; the owner's is never lowered.
     pub(crate) fn effective_priority(&self) -> u8 {
         match &self.bond {
