@@ -11,6 +11,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::unistd::Pid;
 use serde::Deserialize;
 
 use crate::lab::Node;
@@ -132,7 +133,7 @@ impl Agent {
             );
         let name = format!("agent-{}", node.name());
         Ok(Self {
-            process: Process::start(&name, command, node.namespace(), directory)?,
+            process: Process::start(&name, command, node.namespace(), directory)?.guarded(),
             node: node.clone(),
             program: program.to_owned(),
             instance,
@@ -154,6 +155,22 @@ impl Agent {
     /// Its process, to end it.
     pub fn process_mut(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// The process that runs the election: the guardian's child.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn agent_id(&self) -> Result<Pid> {
+        let children = self.process.children();
+        let first = children.first().copied();
+        first.with_context(|| format!("no agent runs on {}", self.node.name()))
+    }
+
+    /// The process that was started, which a supervisor knows: the guardian.
+    #[must_use]
+    pub fn guardian_id(&self) -> Pid {
+        self.process.id()
     }
 
     /// Replaces its manifests, as an editor does: a new file in the old one's place.

@@ -15,6 +15,7 @@ pub mod clock;
 pub mod demo;
 pub mod forge;
 pub mod frame;
+pub mod hang;
 pub mod harness;
 pub mod keepalived;
 pub mod lab;

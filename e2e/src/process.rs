@@ -22,6 +22,8 @@ pub struct Process {
     child: Child,
     output: PathBuf,
     errors: PathBuf,
+    /// Its first process is a guardian of the others: it dies first, or it would clean up.
+    guarded: bool,
 }
 
 impl Process {
@@ -51,7 +53,15 @@ impl Process {
             child,
             output,
             errors,
+            guarded: false,
         })
+    }
+
+    /// Its first process notices the death of the others and acts on it: whoever kills all must kill it first.
+    #[must_use]
+    pub fn guarded(mut self) -> Self {
+        self.guarded = true;
+        self
     }
 
     /// Its process id.
@@ -79,12 +89,23 @@ impl Process {
         self.signal(signal)
     }
 
-    /// Every process of the daemon, children before parents: the order in which they can be killed without
-    /// one of them noticing the death of another.
+    /// Every process of the daemon, in the order in which they can be killed without one of them acting on the
+    /// death of another: children before parents, but a guardian before what it guards.
     #[must_use]
     pub fn all(&self) -> Vec<Pid> {
         let mut pids = descendants(self.id());
         pids.push(self.id());
+        if self.guarded {
+            pids.reverse();
+        }
+        pids
+    }
+
+    /// The processes that its first one started.
+    #[must_use]
+    pub fn children(&self) -> Vec<Pid> {
+        let mut pids = descendants(self.id());
+        pids.retain(|pid| parent(*pid) == Some(self.id()));
         pids
     }
 

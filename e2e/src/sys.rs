@@ -1,5 +1,5 @@
 //! The calls that no crate wraps safely: running a child inside a namespace, packet sockets, batched sending,
-//! one interface flag, and scheduling.
+//! one interface flag, scheduling, and holding a thread as a debugger does.
 //!
 //! Owns every `unsafe` block of this crate. Decides nothing.
 #![expect(
@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
 
 /// Makes `command` start inside `namespace`, as leader of a process group of its own, with no signal blocked,
 /// and end when the thread that spawns it ends.
@@ -177,6 +179,37 @@ pub(crate) fn real_time(priority: u8) -> io::Result<()> {
     // SAFETY: 0 is the calling thread, and the pointer is to a live sched_param that the call only reads.
     check(unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) })?;
     Ok(())
+}
+
+/// Becomes the tracer of the thread `thread` and lets it stop where it is. Until [`release`] the calling thread
+/// alone can talk about it to the kernel.
+///
+/// # Errors
+/// `EPERM` without CAP_SYS_PTRACE.
+pub(crate) fn hold(thread: Pid) -> io::Result<()> {
+    trace(libc::PTRACE_SEIZE, thread)?;
+    trace(libc::PTRACE_INTERRUPT, thread)?;
+    waitpid(thread, Some(WaitPidFlag::__WALL))?;
+    Ok(())
+}
+
+/// Lets a thread run on that [`hold`] stopped.
+///
+/// # Errors
+/// `ESRCH` when it is gone.
+pub(crate) fn release(thread: Pid) -> io::Result<()> {
+    trace(libc::PTRACE_DETACH, thread)
+}
+
+fn trace(request: libc::c_uint, thread: Pid) -> io::Result<()> {
+    let nothing = ptr::null_mut::<libc::c_void>();
+    // SAFETY: these requests take a thread id and no memory of ours: address and data are null.
+    let result = unsafe { libc::ptrace(request, thread.as_raw(), nothing, nothing) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 fn set_option<T>(fd: BorrowedFd<'_>, level: i32, name: i32, value: &T) -> io::Result<()> {

@@ -8,6 +8,8 @@ use vipkeeper_e2e::harness;
 mod addresses;
 #[path = "netns/failover.rs"]
 mod failover;
+#[path = "netns/guardian.rs"]
+mod guardian;
 #[path = "netns/hostile.rs"]
 mod hostile;
 #[path = "netns/interop.rs"]
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         repair::TESTS,
         owner::TESTS,
         reconfigure::TESTS,
+        guardian::TESTS,
     ];
     harness::main("netns", &tests.concat())
 }

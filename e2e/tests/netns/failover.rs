@@ -18,8 +18,7 @@ tests! {
     alone the_death_of_the_active_moves_its_addresses_within_the_bound,
     alone the_death_of_the_active_moves_its_addresses_with_unicast_too,
     alone of_three_the_next_in_priority_follows_each_death,
-    alone a_killed_agent_loses_the_election_and_then_its_orphan_address,
-    alone a_stopped_agent_loses_the_election_and_listens_when_it_continues,
+    alone an_agent_stopped_with_its_guardian_loses_the_election_and_listens_when_it_continues,
     alone a_node_without_carrier_leaves_and_comes_back,
     alone a_planned_stop_hands_over_after_the_skew_time,
     alone a_return_follows_the_preemption_mode,
@@ -139,29 +138,8 @@ fn of_three_the_next_in_priority_follows_each_death() -> Result<()> {
     scene.await_active(&router, "c")
 }
 
-fn a_killed_agent_loses_the_election_and_then_its_orphan_address() -> Result<()> {
-    let lifetime = Duration::from_secs(10);
-    let router = Router {
-        lifetime: Some(lifetime),
-        ..Router::new("web", 51, &[VIP4], AB)
-    };
-    let mut scene = Scene::start(&["a", "b"], 1, std::slice::from_ref(&router))?;
-    scene.await_active(&router, "a")?;
-
-    let killed = Moment::now();
-    let mut agent = scene.agents.remove(0);
-    agent.process_mut().kill()?;
-    let bound = router.active_down_interval(100);
-    scene.taken_over(&router, ("a", "b"), killed, bound)?;
-    ensure!(
-        scene.holders(VIP4)? == ["a", "b"],
-        "an orphan is left for now"
-    );
-    let within = (lifetime + Duration::from_secs(2)).saturating_sub(killed.elapsed());
-    scene.await_holders(VIP4, &["b"], within)
-}
-
-fn a_stopped_agent_loses_the_election_and_listens_when_it_continues() -> Result<()> {
+fn an_agent_stopped_with_its_guardian_loses_the_election_and_listens_when_it_continues()
+-> Result<()> {
     let always = Router::new("always", 51, &[VIP4], AB);
     let never = Router {
         preemption: Preemption::Never,
