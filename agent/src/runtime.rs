@@ -38,9 +38,9 @@ use crate::network::rtnetlink::{Rtnetlink, keeps_tags};
 use crate::source::Desired;
 use crate::standby::{Standby, Turn};
 use crate::supply::{Served, Supplied, Supply};
-use crate::takeover::PROTOCOL;
 use crate::takeover::giving::{Assets, Outcome, give};
 use crate::takeover::taking::{Confirmation, Heir, Inheritance, Offer};
+use crate::takeover::{PROTOCOL, urgently};
 use crate::{clock, monitor, network, source, sys, telling};
 
 /// The stack of our threads; with locked memory, what is touched of it stays.
@@ -224,8 +224,7 @@ impl Beginning {
                 return Err(error);
             }
         };
-        let accepted = tokio::task::spawn_blocking(move || offer.accept());
-        let (inheritance, confirmation) = accepted.await.context("accepting")??;
+        let (inheritance, confirmation) = urgently(move || offer.accept()).await??;
         let Inheritance {
             still,
             answers,
@@ -387,7 +386,7 @@ impl Running {
             return Outcome::Stays(error.into());
         }
         let assets = Arc::clone(&self.assets);
-        let given = tokio::task::spawn_blocking(move || {
+        let given = urgently(move || {
             let outcome = give(stream, &assets, supplied.shortest_interval);
             match outcome {
                 // Until the process ends.

@@ -17,6 +17,7 @@ use crate::home::{Home, Locks};
 use crate::inventory::Inventory;
 use crate::source::Desired;
 use crate::takeover::taking::{Answer, Heir, Offer, ask};
+use crate::takeover::urgently;
 
 /// How often it looks whether the other process is gone.
 const LOOK: Duration = Duration::from_millis(100);
@@ -118,8 +119,8 @@ impl<'a> Standby<'a> {
 
     async fn attempt(&mut self) -> anyhow::Result<Option<Box<Offer>>> {
         let (socket, heir) = (self.home.run_dir.join(SOCKET), self.heir.clone());
-        let answer = tokio::task::spawn_blocking(move || ask(&socket, &heir));
-        match answer.await.context("asking for a takeover")? {
+        let answer = urgently(move || ask(&socket, &heir)).await;
+        match answer.context("asking for a takeover")? {
             Answer::Offer(offer) => Ok(Some(offer)),
             Answer::Leaves(reason) => {
                 info!(%reason, "no takeover: the running agent leaves");
