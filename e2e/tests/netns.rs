@@ -59,6 +59,9 @@ fn main() -> ExitCode {
         owner::TESTS,
         reconfigure::TESTS,
         guardian::TESTS,
+        repair::TESTS,
+        owner::TESTS,
+        reconfigure::TESTS,
     ];
     harness::main("netns", &tests.concat())
 }
