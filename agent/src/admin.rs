@@ -32,7 +32,7 @@ use vipkeeper_vrrp::Snapshot;
 use crate::clock;
 use crate::election::Ports;
 use crate::inventory::Inventory;
-use crate::metrics;
+use crate::metrics::{self, Distributions};
 use crate::network;
 use crate::record;
 use crate::ring::Wake;
@@ -317,10 +317,12 @@ async fn take_over(Extract(admin): Extract<Arc<Admin>>, mut request: Request) ->
 }
 
 async fn scrape(Extract(admin): Extract<Arc<Admin>>) -> Response {
-    let text = admin
-        .state()
-        .await
-        .and_then(|state| Ok(metrics::render(&state)?));
+    let text = admin.state().await.and_then(|state| {
+        Ok(metrics::render(
+            &state,
+            &Distributions::of(&admin.sources.ports.vitals),
+        )?)
+    });
     match text {
         Ok(text) => ([(header::CONTENT_TYPE, PROMETHEUS)], text).into_response(),
         Err(error) => unavailable(&format!("{error:#}")),

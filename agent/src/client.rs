@@ -16,6 +16,8 @@ use tokio::time::timeout;
 
 use crate::state::{Router, State};
 
+mod notes;
+
 /// An agent that does not answer within this time is ill.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -99,7 +101,7 @@ pub async fn copy(socket: &Path, path: &str, to: &mut impl io::Write) -> anyhow:
     Ok(())
 }
 
-/// `state` as a table.
+/// `state` as a table, and below it what is not as it should be.
 #[must_use]
 pub fn table(state: &State) -> String {
     let header = [
@@ -131,13 +133,7 @@ pub fn table(state: &State) -> String {
         }
         writeln!(text, "{}", line.trim_end()).ok();
     }
-    for finding in &state.findings {
-        let (severity, place) = (&finding.severity, &finding.place);
-        writeln!(text, "{severity}: {place}: {}", finding.message).ok();
-    }
-    if let Some(reason) = &state.realtime.reason {
-        writeln!(text, "note: not in real time: {reason}").ok();
-    }
+    text.push_str(&notes::notes(state));
     text
 }
 

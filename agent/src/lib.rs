@@ -5,6 +5,7 @@ pub mod check;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod distribution;
 pub mod election;
 pub mod guardian;
 pub mod home;

@@ -9,17 +9,22 @@ use vipkeeper_vrrp::{NodeCounters, RouterCounters, StateName};
 
 use crate::state::{Router, State};
 
+mod distributions;
+mod transitions;
+
+pub use distributions::Distributions;
+
 type Gauges = GenericGaugeVec<AtomicF64>;
 type Counters = GenericCounterVec<AtomicU64>;
 
 /// The labels of everything about a router.
 const ROUTER: [&str; 3] = ["router", "family", "interface"];
 
-/// `state` in Prometheus' text format.
+/// `state` and `distributions` in Prometheus' text format.
 ///
 /// # Errors
 /// Only if a name of ours is none of Prometheus', which the tests would find.
-pub fn render(state: &State) -> prometheus::Result<String> {
+pub fn render(state: &State, distributions: &Distributions) -> prometheus::Result<String> {
     let page = Page(Registry::new());
     page.node(state)?;
     page.states(&state.routers)?;
@@ -28,6 +33,9 @@ pub fn render(state: &State) -> prometheus::Result<String> {
     page.refusals(&state.routers)?;
     page.node_refusals(&state.counters)?;
     page.threads(state)?;
+    page.transitions(&state.routers)?;
+    page.silence(&state.routers)?;
+    page.distributions(distributions)?;
     let mut text = Vec::new();
     TextEncoder::new().encode(&page.0.gather(), &mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
@@ -114,12 +122,12 @@ impl Page {
             ),
             (
                 "router_addresses_installed",
-                "Those of them that the kernel confirmed.",
+                "Virtual addresses of the router that the kernel confirmed.",
                 |r| r.installed as f64,
             ),
             (
                 "router_addresses_refused",
-                "Those of them that the kernel or the ledger refused.",
+                "Virtual addresses of the router that the kernel or the ledger refused.",
                 |r| r.refused.len() as f64,
             ),
             (
@@ -129,7 +137,7 @@ impl Page {
             ),
             (
                 "router_active_down_interval_seconds",
-                "Active_Down_Interval.",
+                "Active_Down_Interval, in seconds.",
                 |r| r.active_down_interval_ms / 1_000.0,
             ),
         ];
@@ -147,12 +155,7 @@ impl Page {
 
     fn router_counters(&self, routers: &[Router]) -> prometheus::Result<()> {
         type Value = fn(&Router) -> u64;
-        let counters: [(&str, &str, Value); 9] = [
-            (
-                "router_transitions_total",
-                "Transitions into any state.",
-                |r| r.transitions,
-            ),
+        let counters: [(&str, &str, Value); 8] = [
             (
                 "router_active_transitions_total",
                 "Times it became Active.",
@@ -251,18 +254,23 @@ impl Page {
             ),
             (
                 "election_lateness_seconds",
-                "How late the last timer was served.",
+                "How many seconds late the last timer was served.",
                 micros(state.lateness.last_us),
             ),
             (
                 "election_lateness_max_seconds",
-                "The worst of that since the start.",
+                "The most seconds late that a timer was served since the start.",
                 micros(state.lateness.max_us),
             ),
             (
                 "addresses_held",
                 "Virtual addresses on interfaces because of us.",
                 health.addresses_held as f64,
+            ),
+            (
+                "ledger_rows",
+                "Rows of the ledger: addresses that may be there because of us, and settings that we changed.",
+                health.ledger_rows as f64,
             ),
         ];
         for (name, help, value) in gauges {
@@ -278,6 +286,11 @@ impl Page {
                 "events_dropped_total",
                 "Events that did not fit into their ring.",
                 health.events_dropped,
+            ),
+            (
+                "notices_dropped_total",
+                "Notices of the network thread that did not fit into their channel.",
+                health.notices_dropped,
             ),
             (
                 "addresses_restored_total",
@@ -337,7 +350,8 @@ fn labels_of(router: &Router) -> [String; 3] {
     ]
 }
 
-const fn router_reasons(counters: &RouterCounters) -> [(&'static str, u64); 14] {
+/// The words for what can be wrong or odd about an advertisement, with how often it was.
+pub(crate) const fn router_reasons(counters: &RouterCounters) -> [(&'static str, u64); 14] {
     [
         ("Ttl", counters.ip_ttl_errors),
         ("Version", counters.version_errors),

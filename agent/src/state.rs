@@ -85,6 +85,8 @@ pub struct Router {
     pub member: Option<Member>,
     /// Since it was configured.
     pub transitions: u64,
+    /// The same by from, to and reason.
+    pub transitions_by_kind: Vec<Transitions>,
     /// Active_Adver_Interval.
     pub advertisement_interval_ms: f64,
     /// Active_Down_Interval.
@@ -95,6 +97,31 @@ pub struct Router {
     pub last_advertisement: Option<Advertisement>,
     /// Under the names of RFC 8347 where it has one.
     pub counters: RouterCounters,
+}
+
+/// Transitions of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Transitions {
+    /// From.
+    pub from: String,
+    /// To.
+    pub to: String,
+    /// Why.
+    pub reason: String,
+    /// How many.
+    pub count: u64,
+}
+
+impl Transitions {
+    fn new(kind: &vipkeeper_vrrp::Transitions) -> Self {
+        Self {
+            from: kind.from.as_str().to_owned(),
+            to: kind.to.as_str().to_owned(),
+            reason: kind.reason.as_str().to_owned(),
+            count: kind.count,
+        }
+    }
 }
 
 /// An advertisement that was heard.
@@ -157,6 +184,10 @@ pub struct Health {
     pub events_dropped: u64,
     /// Addresses held.
     pub addresses_held: usize,
+    /// Rows of the ledger: addresses that may be on an interface because of us, and settings that we changed.
+    pub ledger_rows: usize,
+    /// Notices lost to a full channel.
+    pub notices_dropped: u64,
     /// Addresses that somebody took off and that were put back.
     pub addresses_restored: u64,
     /// Times that the kernel's events came too fast and everything was listed anew.
@@ -183,6 +214,8 @@ impl Health {
             announce_failures: read(&election.announce_failures),
             events_dropped: read(&election.events_dropped),
             addresses_held: network.held.load(Ordering::Relaxed),
+            ledger_rows: network.ledger_rows.load(Ordering::Relaxed),
+            notices_dropped: read(&network.notices_dropped),
             addresses_restored: read(&network.restored),
             event_overruns: read(&network.overruns),
             addresses_refused: read(&network.refused),
@@ -300,6 +333,11 @@ impl Router {
             last_reason: status.reason.as_str().to_owned(),
             member: status.member.clone(),
             transitions: status.transitions,
+            transitions_by_kind: status
+                .transitions_by_kind
+                .iter()
+                .map(Transitions::new)
+                .collect(),
             advertisement_interval_ms: fractional(status.advertisement_interval),
             active_down_interval_ms: fractional(status.active_down_interval),
             skew_time_ms: fractional(status.skew_time),

@@ -115,16 +115,18 @@ impl Teller {
                 at,
                 name,
                 family,
+                interface,
                 from,
                 to,
                 reason,
                 source,
                 member,
             } => {
+                let interface = interface.map(|interface| self.name(interface));
                 let source = source.map(tracing::field::display);
                 let member = member.as_ref().map(tracing::field::display);
                 let (from, to, reason) = (from.as_str(), to.as_str(), reason.as_str());
-                info!(router = %name, %family, from, to, reason, source, member, at = %at, "transition");
+                info!(router = %name, %family, interface, from, to, reason, source, member, at = %at, "transition");
             }
             Report::Refused {
                 at,
@@ -141,6 +143,16 @@ impl Teller {
                 } else {
                     debug!(%interface, router, %source, reason, "advertisement refused or odd");
                 }
+            }
+            Report::Announced {
+                at: _,
+                name,
+                family,
+                reason,
+                silence,
+            } => {
+                let (reason, ms) = (reason.as_str(), silence.as_secs_f64() * 1e3);
+                info!(router = %name, %family, reason, since_last_advertisement_ms = ms, "announced");
             }
             Report::AddressesRefused {
                 at: _,

@@ -215,6 +215,7 @@ impl Driver {
         let vitals = &self.ports.vitals;
         vitals.lateness_last.store(late, Ordering::Relaxed);
         vitals.lateness_max.fetch_max(late, Ordering::Relaxed);
+        vitals.lateness_distribution.observe(now.since(armed));
     }
 
     /// Every input but a datagram goes this way.

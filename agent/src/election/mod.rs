@@ -26,6 +26,7 @@ pub use self::link::{Link, LinkKey};
 pub use self::recorder::{CAPACITY, Recording};
 pub use self::stillness::{Start, Stillness};
 use crate::clock;
+use crate::distribution::{self, Distribution, Failovers};
 use crate::guardian::Pulse;
 use crate::ring::{Ring, Wake};
 
@@ -190,7 +191,7 @@ impl Activity {
 }
 
 /// How the election thread is. Written by it alone, read by everybody.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Vitals {
     /// The last tick, in nanoseconds of CLOCK_BOOTTIME; 0 before the first.
     pub heartbeat: AtomicU64,
@@ -198,6 +199,10 @@ pub struct Vitals {
     pub lateness_last: AtomicU64,
     /// The most that ever was.
     pub lateness_max: AtomicU64,
+    /// All of them.
+    pub lateness_distribution: Distribution,
+    /// From the last advertisement of an Active to the first announcement of its successor here.
+    pub failovers: Failovers,
     /// Datagrams read.
     pub received: AtomicU64,
     /// Reads that failed.
@@ -212,6 +217,25 @@ pub struct Vitals {
     pub shut_down: AtomicBool,
     /// How the thread is scheduled; set once, when it starts.
     pub scheduling: OnceLock<Result<(), String>>,
+}
+
+impl Default for Vitals {
+    fn default() -> Self {
+        Self {
+            heartbeat: AtomicU64::default(),
+            lateness_last: AtomicU64::default(),
+            lateness_max: AtomicU64::default(),
+            lateness_distribution: Distribution::new(&distribution::LATENESS),
+            failovers: Failovers::default(),
+            received: AtomicU64::default(),
+            receive_failures: AtomicU64::default(),
+            advertise_failures: AtomicU64::default(),
+            announce_failures: AtomicU64::default(),
+            events_dropped: AtomicU64::default(),
+            shut_down: AtomicBool::default(),
+            scheduling: OnceLock::new(),
+        }
+    }
 }
 
 impl Vitals {

@@ -117,6 +117,12 @@ impl Outbox {
     }
 
     fn report(&self, report: Report) {
+        if let Report::Announced {
+            reason, silence, ..
+        } = &report
+        {
+            self.ports.vitals.failovers.observe(*reason, *silence);
+        }
         self.tell(Event::Report(report));
     }
 

@@ -1,17 +1,51 @@
+use std::time::Duration;
+
+use vipkeeper_vrrp::Reason;
+
 use super::*;
+use crate::election::Vitals;
 use crate::state::tests::state;
 
 /// The page of the state of `crate::state::tests`: each line of it was read and found right.
 const GOLDEN: &str = include_str!("tests/golden.txt");
 
+/// Where the metrics are documented.
+const DOCUMENT: &str = include_str!("../../../docs/metrics.md");
+
+fn distributions() -> Distributions {
+    let vitals = Vitals::default();
+    let millis = Duration::from_millis;
+    vitals.lateness_distribution.observe(millis(1));
+    vitals.failovers.observe(Reason::NoResponse, millis(812));
+    Distributions::of(&vitals)
+}
+
+fn page() -> String {
+    render(&state(), &distributions()).unwrap()
+}
+
+/// Name, type and help of every metric.
+fn described(page: &str) -> Vec<[&str; 3]> {
+    let mut lines = page.lines();
+    let mut all = Vec::new();
+    while let Some(line) = lines.next() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, help) = help.split_once(' ').unwrap();
+            let kind = lines.next().unwrap().rsplit(' ').next().unwrap();
+            all.push([name, kind, help]);
+        }
+    }
+    all
+}
+
 #[test]
 fn a_state_renders_to_the_golden_page() {
-    assert_eq!(render(&state()).unwrap(), GOLDEN);
+    assert_eq!(page(), GOLDEN);
 }
 
 #[test]
 fn every_metric_has_our_prefix_and_a_help_line() {
-    let page = render(&state()).unwrap();
+    let page = page();
     for line in page.lines() {
         let name = line
             .trim_start_matches("# HELP ")
@@ -24,15 +58,18 @@ fn every_metric_has_our_prefix_and_a_help_line() {
 
 #[test]
 fn labels_are_bounded() {
-    let page = render(&state()).unwrap();
+    let page = page();
     let allowed = [
         "router",
         "family",
         "interface",
         "reason",
         "state",
+        "from",
+        "to",
         "activity",
         "version",
+        "le",
     ];
     for line in page.lines().filter(|line| !line.starts_with('#')) {
         let Some((_, labels)) = line.split_once('{') else {
@@ -50,7 +87,59 @@ fn labels_are_bounded() {
 fn an_idle_agent_has_a_page_too() {
     let mut state = state();
     state.routers.clear();
-    let page = render(&state).unwrap();
+    let page = render(&state, &distributions()).unwrap();
     assert!(page.contains("vipkeeper_election_alive 1\n"));
     assert!(!page.contains("router=\""));
+}
+
+/// The rules of `promtool check metrics` that apply, and ours.
+#[test]
+fn names_and_help_follow_the_conventions_of_prometheus() {
+    let page = page();
+    for [name, kind, help] in described(&page) {
+        assert!(help.ends_with('.') && help.len() > 10, "{name}: {help}");
+        assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
+        let last = name.trim_end_matches("_total");
+        let last = last.rsplit('_').next().unwrap();
+        for unit in [
+            "milliseconds",
+            "microseconds",
+            "ms",
+            "us",
+            "nanoseconds",
+            "kb",
+            "percent",
+        ] {
+            assert_ne!(last, unit, "{name}: seconds and bytes are the units");
+        }
+        for reserved in ["count", "sum", "bucket", "gauge", "counter", "histogram"] {
+            assert_ne!(last, reserved, "{name}: Prometheus' own word");
+        }
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        assert!(name.chars().all(fits), "{name}");
+        if last == "seconds" {
+            let says = help.contains("seconds") || help.contains("Seconds");
+            assert!(says, "{name}: {help}: say the unit");
+        }
+        assert!(kind != "histogram" || last == "seconds", "{name}");
+    }
+}
+
+#[test]
+fn the_document_describes_exactly_the_metrics_that_exist() {
+    let page = page();
+    let rows = described(&page).into_iter();
+    let rows: Vec<String> = rows
+        .map(|[name, kind, help]| format!("| `{name}` | {kind} | {help} |"))
+        .collect();
+    let documented = DOCUMENT
+        .lines()
+        .filter(|line| line.starts_with("| `vipkeeper_"));
+    let documented: Vec<&str> = documented.collect();
+    assert_eq!(
+        documented,
+        rows,
+        "docs/metrics.md has to have these rows:\n{}",
+        rows.join("\n")
+    );
 }

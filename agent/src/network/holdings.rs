@@ -114,6 +114,13 @@ impl<K: Kernel> Holdings<K> {
         self.held.len()
     }
 
+    /// How many rows the ledger has.
+    #[must_use]
+    pub(super) fn ledger_rows(&self) -> usize {
+        let rows = self.ledger.rows();
+        rows.addresses.len() + rows.originals.len()
+    }
+
     fn sweep(&mut self) {
         let present = match self.kernel.addresses() {
             Ok(present) => present,

@@ -131,6 +131,8 @@ impl Notice {
 pub struct Vitals {
     /// Addresses held.
     pub held: AtomicUsize,
+    /// Rows of the ledger.
+    pub ledger_rows: AtomicUsize,
     /// Addresses that somebody took off and that were put back.
     pub restored: AtomicU64,
     /// Addresses that were refused.
@@ -307,6 +309,8 @@ impl<K: Kernel> Network<K> {
     fn tell(&mut self) {
         let vitals = &self.context.vitals;
         vitals.held.store(self.holdings.count(), Ordering::Relaxed);
+        let rows = self.holdings.ledger_rows();
+        vitals.ledger_rows.store(rows, Ordering::Relaxed);
         for notice in self.holdings.take_notices() {
             if let Some(counter) = counter(vitals, &notice) {
                 counter.fetch_add(1, Ordering::Relaxed);

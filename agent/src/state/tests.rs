@@ -36,6 +36,10 @@ pub(crate) fn snapshot() -> Snapshot {
         active_down_interval: Duration::from_micros(804_687),
         skew_time: Duration::from_micros(54_687),
         transitions: 2,
+        transitions_by_kind: vec![
+            kind(StateName::Initialize, StateName::Backup, Reason::Startup),
+            kind(StateName::Backup, StateName::Active, Reason::NoResponse),
+        ],
         last_advertisement: None,
         counters,
     };
@@ -110,6 +114,7 @@ pub(crate) fn state() -> State {
             alive: true,
             received: 10,
             addresses_held: 1,
+            ledger_rows: 6,
             addresses_refused: 1,
             ..Health::default()
         },
@@ -120,6 +125,15 @@ pub(crate) fn state() -> State {
         }],
     };
     State::new(&snapshot, &inventory, wall, surroundings)
+}
+
+fn kind(from: StateName, to: StateName, reason: Reason) -> vipkeeper_vrrp::Transitions {
+    vipkeeper_vrrp::Transitions {
+        from,
+        to,
+        reason,
+        count: 1,
+    }
 }
 
 #[test]
@@ -144,6 +158,10 @@ fn the_documented_fields_have_their_documented_names() {
             "since": "2026-11-23T05:59:10.000Z",
             "lastReason": "NoResponse",
             "transitions": 2,
+            "transitionsByKind": [
+                {"from": "Initialize", "to": "Backup", "reason": "Startup", "count": 1},
+                {"from": "Backup", "to": "Active", "reason": "NoResponse", "count": 1},
+            ],
             "advertisementIntervalMs": 250.0,
             "activeDownIntervalMs": 804.687,
             "skewTimeMs": 54.687,

@@ -10,7 +10,7 @@ use crate::announce::Schedule;
 use crate::config::{Ifindex, RouterConfig, VirtualAddress};
 use crate::effects::Effects;
 use crate::input::{InterfaceState, RouterId, Ticket};
-use crate::output::{Announcement, Install, Output};
+use crate::output::{Announcement, Install, Output, Reason};
 use crate::phase::Choir;
 use crate::time::Time;
 use crate::timers;
@@ -28,6 +28,18 @@ pub(crate) struct Active {
     reassert_after: Time,
     holding: Holding,
     announcing: Option<Schedule>,
+    /// What the first announcement will tell, until it is sent.
+    untold: Option<Promotion>,
+}
+
+/// How it became Active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Promotion {
+    /// When the Active before it was heard last, if it was.
+    pub(crate) heard_at: Option<Time>,
+    /// Why.
+    pub(crate) reason: Reason,
 }
 
 /// What became of the addresses.
@@ -67,7 +79,18 @@ impl Active {
             reassert_after: now,
             holding: Holding::Nothing,
             announcing: None,
+            untold: None,
         }
+    }
+
+    /// Follows whoever was heard last at `heard_at`.
+    pub(crate) fn succeeds(&mut self, heard_at: Option<Time>, reason: Reason) {
+        self.untold = Some(Promotion { heard_at, reason });
+    }
+
+    /// How it became Active, if neighbours have just been told for the first time.
+    pub(crate) fn take_promotion(&mut self) -> Option<Promotion> {
+        self.untold.take()
     }
 
     /// Leaves them.

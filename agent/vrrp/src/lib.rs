@@ -83,6 +83,6 @@ pub use output::{
 pub use receive::Refusal;
 pub use record::{Divergence, Line, Replay};
 pub use redaction::Redaction;
-pub use status::{ForeignRouter, LastAdvertisement, RouterStatus, Snapshot};
+pub use status::{ForeignRouter, LastAdvertisement, RouterStatus, Snapshot, Transitions};
 pub use time::Time;
 pub use timers::INSTALL_PATIENCE;

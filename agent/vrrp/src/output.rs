@@ -213,6 +213,8 @@ pub enum Report {
         name: Arc<str>,
         /// Its family.
         family: Family,
+        /// Where it runs.
+        interface: Option<Ifindex>,
         /// From.
         from: StateName,
         /// To.
@@ -236,6 +238,20 @@ pub enum Report {
         source: IpAddr,
         /// Why.
         reason: Refusal,
+    },
+    /// A Backup that heard an Active took its place, and announced its addresses for the first time: the network
+    /// has its answer.
+    Announced {
+        /// When.
+        at: Time,
+        /// The VirtualRouter's name.
+        name: Arc<str>,
+        /// Its family.
+        family: Family,
+        /// Why it became Active.
+        reason: Reason,
+        /// Since the last advertisement of the Active before it.
+        silence: Duration,
     },
     /// Addresses that could not be installed were skipped; the others are held.
     AddressesRefused {

@@ -21,7 +21,7 @@ use crate::frames::Frames;
 use crate::input::{InterfaceState, RouterId, Ticket};
 use crate::output::{Member, Reason, Report, StateName};
 use crate::receive::Remarks;
-use crate::status::LastAdvertisement;
+use crate::status::{LastAdvertisement, Transitions};
 use crate::time::Time;
 
 mod bond;
@@ -54,6 +54,7 @@ pub(crate) struct Router {
     since: Time,
     reason: Reason,
     transitions: u64,
+    transitions_by_kind: Vec<Transitions>,
     weight: i16,
     last: Option<LastAdvertisement>,
     /// How often in a row the kernel refused the addresses.
@@ -130,6 +131,7 @@ impl Router {
             since: now,
             reason: Reason::InterfaceMissing,
             transitions: 0,
+            transitions_by_kind: Vec::new(),
             weight: 0,
             last: None,
             install_failures: 0,
@@ -288,6 +290,7 @@ impl Router {
             return;
         };
         let mut active = Active::join(fx, now, &self.config, interface);
+        active.succeeds(self.last_of_active(), reason);
         self.advertise(fx, now, self.effective_priority());
         active.install(fx, now, self.id, &self.config, interface);
         self.counters.active_transitions += 1;
@@ -388,7 +391,7 @@ impl Router {
         let to = self.state_name();
         self.since = now;
         self.reason = reason;
-        self.transitions += 1;
+        self.count_transition(from, to, reason);
         self.remarks.reset();
         let (name, family) = (self.config.name.clone(), self.config.family);
         let member = self.blamed(reason);
@@ -396,6 +399,7 @@ impl Router {
             at: now,
             name,
             family,
+            interface: self.config.interface,
             from,
             to,
             reason,

@@ -64,10 +64,26 @@ pub struct RouterStatus {
     pub skew_time: Duration,
     /// Transitions into any state since the router was configured.
     pub transitions: u64,
+    /// The same by kind, in the order in which kinds first happened.
+    pub transitions_by_kind: Vec<Transitions>,
     /// The last acceptable advertisement.
     pub last_advertisement: Option<LastAdvertisement>,
     /// Its counters.
     pub counters: RouterCounters,
+}
+
+/// Transitions of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transitions {
+    /// From.
+    pub from: StateName,
+    /// To.
+    pub to: StateName,
+    /// Why.
+    pub reason: Reason,
+    /// How many.
+    pub count: u64,
 }
 
 /// The last acceptable advertisement of a virtual router.

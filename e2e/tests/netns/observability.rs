@@ -6,14 +6,17 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
 use vipkeeper_e2e::manifest::Router;
 use vipkeeper_e2e::wait::{self, Seen};
-use vipkeeper_e2e::{agent, tests};
+use vipkeeper_e2e::{Agent, Node, agent, tests};
 
+use crate::machine::SLACK;
 use crate::scene::{SOON, Scene, VIP4, VIP6};
 
 tests! {
     alone a_record_of_a_failover_replays_to_the_same_outputs_and_has_no_secret,
+    alone a_failover_is_told_by_log_metrics_and_state,
 }
 
 const AB: &[(&str, u8)] = &[("a", 110), ("b", 100)];
@@ -110,4 +113,96 @@ fn replay(record: &Path) -> Result<String> {
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "replay: {error}");
     Ok(String::from_utf8(output.stdout)?)
+}
+
+fn a_failover_is_told_by_log_metrics_and_state() -> Result<()> {
+    let routers = routers();
+    let mut scene = Scene::start(&["a", "b"], 1, &routers)?;
+    let node = scene.lab.node("b")?.clone();
+    scene.agents.remove(1).process_mut().stop(SOON)?;
+    let before = fs::read_to_string(log_of(&node))?.len();
+    let agent = Agent::restart_with(&node, &["--log-format", "json"])?;
+    scene.agents.push(agent);
+    for router in &routers {
+        scene.await_active(router, "a")?;
+    }
+    scene.power_off("a")?;
+    for router in &routers {
+        scene.await_active(router, "b")?;
+    }
+
+    let b = scene.agent("b")?;
+    let series = r#"vipkeeper_failover_duration_seconds_count{reason="NoResponse"}"#;
+    wait::until("both failovers in the histogram", SOON, || {
+        Ok(Seen::when(b.metric(series)?, |count| *count >= 2.0))
+    })?;
+    let sum = b.metric(r#"vipkeeper_failover_duration_seconds_sum{reason="NoResponse"}"#)?;
+    // The one is known within a millisecond by the protocol alone, and so is the other.
+    let least: Duration = routers.iter().map(|r| r.active_down_interval(100)).sum();
+    let (least, most) = (least.as_secs_f64(), (least + 2 * SLACK).as_secs_f64());
+    ensure!((least..=most).contains(&sum), "{least} <= {sum} <= {most}");
+    let kinds = r#"{family="IPv6",from="Backup",interface="eth0",reason="NoResponse",router="web6",to="Active"}"#;
+    ensure!(b.metric(&format!("vipkeeper_router_transitions_total{kinds}"))? >= 1.0);
+    let lateness = "vipkeeper_election_wakeup_lateness_seconds_count";
+    ensure!(b.metric(lateness)? > 10.0);
+    let silence = r#"vipkeeper_router_last_advertisement_age_seconds{family="IPv6""#;
+    ensure!(b.metric(silence)? >= 0.3, "a has been silent since");
+    ensure!(b.metric("vipkeeper_ledger_rows")? >= 2.0);
+
+    let table = b.run(&["state"])?;
+    let table = String::from_utf8(table.stdout)?;
+    let row = table.lines().find(|line| line.starts_with("web6"));
+    let row: Vec<_> = row.context("no row")?.split_whitespace().collect();
+    ensure!(
+        row[..7]
+            == [
+                "web6",
+                "IPv6",
+                "51",
+                "eth0",
+                "Active",
+                "100",
+                "2001:db8::100"
+            ]
+    );
+    ensure!(row[8] == "NoResponse", "{row:?}");
+
+    let log = fs::read_to_string(log_of(&node))?;
+    let log = log.get(before..).context("the log shrank")?;
+    ensure!(!secret_forms().iter().any(|secret| log.contains(secret)));
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).with_context(|| line.to_owned()))
+        .collect::<Result<_>>()?;
+    for line in &lines {
+        ensure!(line["timestamp"].is_string() && line["level"].is_string());
+        ensure!(line["fields"]["message"].is_string(), "{line}");
+    }
+    let told = |message: &str, fields: &Value| {
+        lines.iter().any(|line| {
+            let all = fields.as_object().into_iter().flatten();
+            line["level"] == "INFO"
+                && line["fields"]["message"] == message
+                && all
+                    .clone()
+                    .all(|(name, value)| line["fields"][name] == *value)
+        })
+    };
+    ensure!(told(
+        "running",
+        &json!({"node": "b", "instance": "default"})
+    ));
+    let took_over = json!({
+        "router": "web6", "family": "IPv6", "interface": "eth0",
+        "from": "Backup", "to": "Active", "reason": "NoResponse",
+    });
+    ensure!(told("transition", &took_over), "{log}");
+    let announced = json!({"router": "web6", "family": "IPv6", "reason": "NoResponse"});
+    ensure!(told("announced", &announced), "{log}");
+    Ok(())
+}
+
+/// Where the agent of a node logs.
+fn log_of(node: &Node) -> std::path::PathBuf {
+    node.directory().join(format!("agent-{}.err", node.name()))
 }

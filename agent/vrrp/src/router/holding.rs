@@ -71,7 +71,19 @@ impl Router {
         else {
             return;
         };
-        self.counters.announcements_sent +=
-            active.announce(fx, now, interface, link, &self.config.addresses);
+        let sent = active.announce(fx, now, interface, link, &self.config.addresses);
+        self.counters.announcements_sent += sent;
+        if sent > 0
+            && let Some(promotion) = active.take_promotion()
+            && let Some(heard_at) = promotion.heard_at
+        {
+            fx.report(Report::Announced {
+                at: now,
+                name: self.config.name.clone(),
+                family: self.config.family,
+                reason: promotion.reason,
+                silence: now.since(heard_at),
+            });
+        }
     }
 }

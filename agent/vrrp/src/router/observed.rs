@@ -1,9 +1,34 @@
 //! A router instance as an observer sees it.
 
 use super::{Router, State};
-use crate::status::RouterStatus;
+use crate::output::{Reason, StateName};
+use crate::status::{RouterStatus, Transitions};
+use crate::time::Time;
 
 impl Router {
+    /// Counts a change of state, by its kind as well: there are few kinds that ever happen to one router.
+    pub(super) fn count_transition(&mut self, from: StateName, to: StateName, reason: Reason) {
+        self.transitions += 1;
+        let mut kinds = self.transitions_by_kind.iter_mut();
+        match kinds.find(|kind| (kind.from, kind.to, kind.reason) == (from, to, reason)) {
+            Some(kind) => kind.count += 1,
+            None => self.transitions_by_kind.push(Transitions {
+                from,
+                to,
+                reason,
+                count: 1,
+            }),
+        }
+    }
+
+    /// When the Active was heard last, for whose silence or leave this Backup has waited. The one that made it a
+    /// Backup was heard a moment before.
+    pub(super) fn last_of_active(&self) -> Option<Time> {
+        let last = self.last?;
+        let heard_as_backup = last.at + self.adver_interval() >= self.since;
+        (matches!(self.state, State::Backup(_)) && heard_as_backup).then_some(last.at)
+    }
+
     /// This instance as an observer sees it.
     pub(crate) fn status(&self) -> RouterStatus {
         let adver_interval = self.adver_interval();
@@ -30,6 +55,7 @@ impl Router {
             active_down_interval: self.active_down_interval(),
             skew_time: self.hearing().skew_time(adver_interval),
             transitions: self.transitions,
+            transitions_by_kind: self.transitions_by_kind.clone(),
             last_advertisement: self.last,
             counters: self.counters,
         }

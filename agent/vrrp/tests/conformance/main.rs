@@ -25,6 +25,7 @@ mod host;
 mod hostile;
 mod initialize;
 mod inputs;
+mod observed;
 mod parameters;
 mod plans;
 mod receive;

@@ -253,6 +253,7 @@ impl World {
                 Report::Refused { .. }
                 | Report::AddressesRefused { .. }
                 | Report::AddressConflict { .. }
+                | Report::Announced { .. }
                 | Report::Stalled { .. },
             ) => Ok(()),
         }
