@@ -220,10 +220,56 @@ const MUTANTS: &[Mutant] = &[
     },
 ];
 
+/// Rules of sync groups, which schedules of groups find.
+const GROUPS: &[Mutant] = &[
+    Mutant {
+        name: "a group becomes Active with its first member",
+        file: "sync.rs",
+        text: "if !all.all(ready) {",
+        instead: "if !all.any(ready) {",
+    },
+    Mutant {
+        name: "a fault is a member's own",
+        file: "sync.rs",
+        text: "all.find(|(other, _)| *other != slot)",
+        instead: "all.find(|(other, _)| *other == slot)",
+    },
+    Mutant {
+        name: "a defeat is a member's own",
+        file: "sync.rs",
+        text: "            router.follow_group(fx, now, &loser);\n",
+        instead: "            let _ = (&loser, &*fx, now, &router);\n",
+    },
+    Mutant {
+        name: "a stall is a member's own",
+        file: "sync.rs",
+        text: "stalled.extend(moving);",
+        instead: "drop(moving);",
+    },
+    Mutant {
+        name: "each member advertises its own priority",
+        file: "router.rs",
+        text: "Some(bond) if self.moves() => bond.priority.min(self.own_priority()),",
+        instead: "Some(bond) if self.moves() => self.own_priority().max(bond.priority),",
+    },
+    Mutant {
+        name: "ties are decided on every link at once",
+        file: "timers.rs",
+        text: "TIE_GRACE: u32 = 2;",
+        instead: "TIE_GRACE: u32 = 0;",
+    },
+];
+
+/// Finds [`MUTANTS`].
+const SCHEDULE: &str = "any_schedule_heals_to_one_active_and_no_rule_is_broken";
+/// Finds [`GROUPS`].
+const GROUP: &str = "a_sync_group_is_on_one_node_whole_and_stays_there";
+
 #[test]
 fn every_mutant_breaks_one_place_of_the_source() {
     assert!(MUTANTS.len() >= 15);
-    MUTANTS.iter().for_each(|mutant| drop(mutant.mutated()));
+    let all = MUTANTS.iter().chain(GROUPS);
+    all.for_each(|mutant| drop(mutant.mutated()));
 }
 
 #[test]
@@ -235,22 +281,23 @@ fn the_simulator_finds_every_mutant() {
             scope.spawn(|| copy.build("the election as it is"));
         }
     });
-    let outcome = copies[0].simulate();
+    let outcome = copies[0].simulate(SCHEDULE);
     assert!(
         outcome.status.success(),
         "the election as it is fails:\n{}",
         said(&outcome)
     );
     let filter = std::env::var(FILTER).unwrap_or_default();
-    let mutants: Vec<_> = MUTANTS
-        .iter()
-        .filter(|m| m.name.contains(&filter))
+    let alone = MUTANTS.iter().map(|mutant| (mutant, SCHEDULE));
+    let mutants: Vec<_> = alone
+        .chain(GROUPS.iter().map(|mutant| (mutant, GROUP)))
+        .filter(|(mutant, _)| mutant.name.contains(&filter))
         .collect();
     let next = AtomicUsize::new(0);
     let find = |copy: &Copy| {
         let mut survivors = Vec::new();
-        while let Some(mutant) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
-            survivors.extend(copy.survives(mutant));
+        while let Some((mutant, test)) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
+            survivors.extend(copy.survives(mutant, test));
         }
         survivors
     };
@@ -328,13 +375,13 @@ impl Copy {
     }
 
     /// Why `mutant` was not found, if it was not.
-    fn survives(&self, mutant: &Mutant) -> Option<String> {
+    fn survives(&self, mutant: &Mutant, test: &str) -> Option<String> {
         let began = Instant::now();
         self.refresh();
         let file = self.root.join("agent/vrrp/src").join(mutant.file);
         write(&file, &mutant.mutated());
         self.build(mutant.name);
-        let outcome = self.simulate();
+        let outcome = self.simulate(test);
         let text = said(&outcome);
         let found = text.lines().find(|line| line.contains(" violates P"));
         let seconds = began.elapsed().as_secs_f64();
@@ -353,10 +400,9 @@ impl Copy {
         assert!(built, "{name}: does not compile:\n{}", said(&output));
     }
 
-    fn simulate(&self) -> Output {
+    fn simulate(&self, test: &str) -> Output {
         let mut cargo = self.cargo();
-        cargo.args(["--", "--exact"]);
-        cargo.arg("any_schedule_heals_to_one_active_and_no_rule_is_broken");
+        cargo.args(["--", "--exact", test]);
         cargo.output().unwrap()
     }
 

@@ -63,6 +63,7 @@ mod observer;
 mod random;
 mod reference;
 mod succession;
+mod together;
 mod trace;
 mod wake;
 mod world;
@@ -73,6 +74,7 @@ use std::thread;
 use std::time::Instant;
 
 use coverage::Coverage;
+use together::{Met, Together};
 use trace::Trace;
 use world::{Violation, World};
 
@@ -105,6 +107,32 @@ fn any_schedule_heals_to_one_active_and_no_rule_is_broken() {
             let percent = schedules as f64 * 100.0 / count as f64;
             assert!(percent >= 1.0, "{what} in {percent:.2}% of the schedules");
         }
+    }
+}
+
+/// So many schedules of others for each of groups, where there is less to go wrong.
+const GROUPS: u64 = 20;
+
+#[test]
+fn a_sync_group_is_on_one_node_whole_and_stays_there() {
+    if let Some(seed) = number(SEED) {
+        return match Together::new(seed).run() {
+            Ok(met) => println!("{met:?}"),
+            Err(violation) => panic!("{}", failure(seed, &violation)),
+        };
+    }
+    let count = number(COUNT).unwrap_or(SCHEDULES) / GROUPS;
+    let mut total = Met::default();
+    for seed in 0..count {
+        match Together::new(seed).run() {
+            Ok(met) => total += met,
+            Err(violation) => panic!("{}", failure(seed, &violation)),
+        }
+    }
+    trace::print(format_args!("groups: {total:?}"));
+    assert_eq!(total.schedules, count);
+    for (what, met) in total.demanded() {
+        assert!(met * 100 >= count, "{what} in {met} of {count} schedules");
     }
 }
 
