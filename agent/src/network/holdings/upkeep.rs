@@ -10,7 +10,7 @@ use vipkeeper_vrrp::{Ifindex, Time, VirtualAddress};
 
 use super::{BATCH, Holdings, Place, RETRY, renewal};
 use crate::network::Notice;
-use crate::network::kernel::{Action, Change, Kernel};
+use crate::network::kernel::{Action, Change, Kernel, is_ours};
 
 impl<K: Kernel> Holdings<K> {
     /// The monitor saw `address` go. If we hold it, it comes back, once a second at most. Our own removals are
@@ -127,6 +127,6 @@ impl<K: Kernel> Holdings<K> {
         let there = present.iter().find(|there| {
             (there.interface, there.address) == (change.interface, change.address.address)
         });
-        there.is_some_and(|there| !self.is_tagged(there))
+        there.is_some_and(|there| !there.tag.is_some_and(is_ours))
     }
 }

@@ -382,7 +382,7 @@ impl Together {
                         return Err(self.violation("P8", "somebody changed its state"));
                     }
                 }
-                _ => {}
+                Output::Withdraw(_) | Output::Announce(_) | Output::Report(_) => {}
             }
         }
         for install in installs {
