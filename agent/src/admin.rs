@@ -37,7 +37,7 @@ use crate::network;
 use crate::record;
 use crate::ring::Wake;
 use crate::source::Desired;
-use crate::state::{Finding, Health, Realtime, State, Surroundings};
+use crate::state::{Finding, Health, Heartbeat, Realtime, State, Surroundings};
 use crate::supply::Served;
 use crate::{sys, takeover};
 
@@ -195,6 +195,7 @@ impl Admin {
             realtime: self.realtime(),
             lateness: sources.ports.vitals.lateness(),
             health: Health::of(&sources.ports.vitals, &sources.network),
+            heartbeat: Heartbeat::of(&served.heartbeat, &sources.ports.vitals),
             findings: self.findings(&served),
         };
         Ok(State::new(&snapshot, &inventory, wall, surroundings))

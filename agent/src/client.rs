@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::state::{Router, State};
+use crate::state::{Problem, Router, State};
 
 mod notes;
 
@@ -133,8 +133,40 @@ pub fn table(state: &State) -> String {
         }
         writeln!(text, "{}", line.trim_end()).ok();
     }
+    for router in &state.routers {
+        for problem in &router.evidence {
+            writeln!(text, "{}", line_of(router, problem)).ok();
+        }
+    }
+    if let Some(trouble) = &state.heartbeat.trouble {
+        writeln!(text, "warning: heartbeat: {trouble}").ok();
+    }
     text.push_str(&notes::notes(state));
     text
+}
+
+fn line_of(router: &Router, problem: &Problem) -> String {
+    let Problem {
+        condition,
+        since,
+        peer,
+        address,
+        mac,
+        cause,
+        authenticated: _,
+    } = problem;
+    let mut line = format!("warning: {} {}: {condition}", router.name, router.family);
+    let peer = peer.as_ref().map(|peer| (" with ", peer.to_string()));
+    let address = address.map(|address| (" about ", address.to_string()));
+    let mac = mac.as_ref().map(|mac| (" at ", mac.clone()));
+    let cause = cause.as_ref().map(|cause| (" by ", cause.clone()));
+    for (word, value) in [peer, address, mac, cause].into_iter().flatten() {
+        line.push_str(word);
+        line.push_str(&value);
+    }
+    line.push_str(" since ");
+    line.push_str(since);
+    line
 }
 
 fn row(router: &Router) -> [String; 10] {

@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 
+use tracing::warn;
+
 use crate::cli::RunArgs;
+use crate::plan::Speaker;
+use crate::{clock, incarnation};
 
 /// An agent's names and directories.
 #[derive(Clone, Debug)]
@@ -50,6 +54,19 @@ impl Home {
     #[must_use]
     pub fn lock_files(&self) -> [PathBuf; 2] {
         [self.state_dir.join("lock"), self.run_dir.join("lock")]
+    }
+
+    /// Who speaks in heartbeats from now on.
+    #[must_use]
+    pub fn speaker(&self) -> Speaker {
+        let (incarnation, written) = incarnation::next(&self.state_dir, clock::wall());
+        if let Err(error) = written {
+            warn!(%error, "the incarnation cannot be kept: after a clock that went back, peers do not believe this node's heartbeats");
+        }
+        Speaker {
+            node: self.node.clone(),
+            incarnation,
+        }
     }
 
     /// The ledger's file.

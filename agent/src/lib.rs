@@ -9,6 +9,7 @@ pub mod distribution;
 pub mod election;
 pub mod guardian;
 pub mod home;
+pub mod incarnation;
 pub mod inventory;
 pub mod metrics;
 pub mod monitor;

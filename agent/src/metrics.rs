@@ -3,6 +3,8 @@
 //! Made anew for each scrape from the same [`State`] that `/state` shows, so that both say the same. Labels are
 //! bounded by the configuration and by our own words.
 
+mod evidence;
+
 use prometheus::core::{AtomicF64, AtomicU64, GenericCounterVec, GenericGaugeVec};
 use prometheus::{Encoder as _, Opts, Registry, TextEncoder};
 use vipkeeper_vrrp::{NodeCounters, RouterCounters, StateName};
@@ -32,6 +34,8 @@ pub fn render(state: &State, distributions: &Distributions) -> prometheus::Resul
     page.router_counters(&state.routers)?;
     page.refusals(&state.routers)?;
     page.node_refusals(&state.counters)?;
+    page.evidence(&state.routers)?;
+    page.heartbeat(&state.heartbeat)?;
     page.threads(state)?;
     page.transitions(&state.routers)?;
     page.silence(&state.routers)?;
@@ -155,7 +159,7 @@ impl Page {
 
     fn router_counters(&self, routers: &[Router]) -> prometheus::Result<()> {
         type Value = fn(&Router) -> u64;
-        let counters: [(&str, &str, Value); 8] = [
+        let counters: [(&str, &str, Value); 10] = [
             (
                 "router_active_transitions_total",
                 "Times it became Active.",
@@ -183,6 +187,16 @@ impl Page {
                 "announcements_sent_total",
                 "Gratuitous ARP and unsolicited neighbour advertisements sent.",
                 |r| r.counters.announcements_sent,
+            ),
+            (
+                "split_brains_total",
+                "Times another Active was noticed beside the router.",
+                |r| r.counters.split_brains,
+            ),
+            (
+                "address_conflicts_total",
+                "Claims of others to an address that the router held.",
+                |r| r.counters.address_conflicts,
             ),
             (
                 "checksums_rfc9568_total",

@@ -3,6 +3,7 @@
 //! Pure: the same configurations, keys and inventory give the same plan. A router that cannot run is left out, or
 //! waits without an interface, and a note says why; the others never notice.
 
+mod heartbeat;
 mod interface;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use vipkeeper_vrrp::{
 };
 use vipkeeper_wire::{Family, Vrid};
 
+pub use self::heartbeat::Speaker;
 use crate::inventory::{Interface, Inventory};
 use crate::source::Keys;
 
@@ -59,6 +61,7 @@ pub fn resolve(
     settings: &NodeSettings,
     keys: &Keys,
     inventory: &Inventory,
+    speaker: &Speaker,
 ) -> Resolved {
     let mut resolved = Resolved {
         plan: Plan {
@@ -67,6 +70,8 @@ pub fn resolve(
                 frames_per_second: settings.announcements_per_second,
                 burst: settings.announcement_burst,
             },
+            heartbeat: None,
+            probes: true,
         },
         notes: Vec::new(),
     };
@@ -90,6 +95,9 @@ pub fn resolve(
         };
         resolved.notes.extend(messages.into_iter().map(note));
     }
+    let routers = &resolved.plan.routers;
+    resolved.plan.heartbeat =
+        heartbeat::heartbeat(speaker, configs, routers, settings, inventory).map(Arc::new);
     resolved
 }
 

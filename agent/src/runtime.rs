@@ -584,6 +584,7 @@ struct Setup {
 
 impl Tasks {
     fn start(setup: Setup) -> anyhow::Result<(Self, Arc<Mutex<Supplied>>)> {
+        let speaker = setup.home.speaker();
         let (served, serving) = watch::channel(Arc::new(Served::default()));
         let Workers {
             senses,
@@ -612,6 +613,7 @@ impl Tasks {
             setup.desired,
             inventory.clone(),
             served,
+            speaker,
         );
         if let Some(links) = &setup.links {
             supply.take_over(links);

@@ -3,6 +3,7 @@
 //! Pure: a snapshot with names in the place of numbers. Field names are a contract (DESIGN, §7).
 
 mod conflicts;
+mod evidence;
 
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use vipkeeper_vrrp::{Ifindex, Member, NodeCounters, RouterCounters, RouterStatus, Snapshot, Time};
 use vipkeeper_wire::Family;
 
+pub use self::evidence::{Heartbeat, Problem};
 use crate::election::{Lateness, Vitals};
 use crate::inventory::Inventory;
 use crate::network;
@@ -34,6 +36,8 @@ pub struct State {
     pub servers: Vec<Server>,
     /// What is counted for the node as a whole.
     pub counters: NodeCounters,
+    /// The heartbeat between candidates.
+    pub heartbeat: Heartbeat,
     /// Virtual routers of others on our links.
     pub foreign: Vec<Foreign>,
     /// How the election is scheduled.
@@ -95,6 +99,8 @@ pub struct Router {
     pub skew_time_ms: f64,
     /// The last acceptable one.
     pub last_advertisement: Option<Advertisement>,
+    /// What should not be, as far as it sees.
+    pub evidence: Vec<Problem>,
     /// Under the names of RFC 8347 where it has one.
     pub counters: RouterCounters,
 }
@@ -252,6 +258,8 @@ pub struct Surroundings {
     pub lateness: Lateness,
     /// Sockets and network thread.
     pub health: Health,
+    /// The heartbeat between candidates, but for what the election counts.
+    pub heartbeat: Heartbeat,
     /// What there is to know about the configuration.
     pub findings: Vec<Finding>,
 }
@@ -272,6 +280,7 @@ impl State {
             realtime,
             lateness,
             health,
+            heartbeat,
             mut findings,
         } = surroundings;
         let at = snapshot.at;
@@ -294,6 +303,10 @@ impl State {
                 .collect(),
             servers: Vec::new(),
             counters: snapshot.counters,
+            heartbeat: Heartbeat {
+                counters: snapshot.heartbeat,
+                ..heartbeat
+            },
             foreign: snapshot
                 .foreign
                 .iter()
@@ -346,6 +359,14 @@ impl Router {
                 priority: heard.priority,
                 age_ms: millis(at.since(heard.at)),
             }),
+            evidence: status
+                .evidence
+                .iter()
+                .map(|standing| {
+                    let since = wall.saturating_sub(at.since(standing.since));
+                    Problem::new(&standing.evidence, rfc3339(since))
+                })
+                .collect(),
             counters: status.counters,
         }
     }

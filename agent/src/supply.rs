@@ -14,11 +14,14 @@ use tokio::time::{Instant, interval_at, timeout};
 use tracing::warn;
 use vipkeeper_vrrp::{Command, Plan, Transport};
 use vipkeeper_wire::Family;
+use vipkeeper_wire::heartbeat::{Key, MIN_KEY_LEN, PORT};
 
-use crate::election::{Delivery, Link, LinkKey, Order, Ports, link_keys};
+use crate::election::{
+    Delivery, HeartbeatPort, HeartbeatSockets, Link, LinkKey, Order, Ports, link_keys,
+};
 use crate::inventory::Inventory;
 use crate::monitor::Planned;
-use crate::plan::{self, Note, Resolved};
+use crate::plan::{self, Note, Resolved, Speaker};
 use crate::source::{Desired, Diagnosis, Position};
 use crate::state::Finding;
 
@@ -34,6 +37,19 @@ pub struct Served {
     pub generation: Option<u64>,
     /// What there is to say about its routers on this machine.
     pub notes: Vec<Note>,
+    /// The heartbeat between candidates.
+    pub heartbeat: ServedHeartbeat,
+}
+
+/// The heartbeat as it is served, for status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServedHeartbeat {
+    /// Other nodes that it goes to.
+    pub peers: usize,
+    /// Whether it is signed and must be.
+    pub authenticated: bool,
+    /// Why it is not as it should be.
+    pub trouble: Option<String>,
 }
 
 /// What the election has been given, for a takeover. Whoever holds it keeps any plan from being made.
@@ -51,7 +67,13 @@ pub struct Supply {
     desired: watch::Receiver<Arc<Desired>>,
     inventory: watch::Receiver<Arc<Inventory>>,
     served: watch::Sender<Arc<Served>>,
+    speaker: Speaker,
     links: BTreeMap<LinkKey, Arc<Link>>,
+    heartbeat: Option<Arc<HeartbeatPort>>,
+    /// The key of that port.
+    heartbeat_key: Option<Arc<[u8]>>,
+    /// Why there is none though there should be, or why it proves nothing.
+    heartbeat_trouble: Option<String>,
     /// What was delivered last.
     current: Option<Delivery>,
     /// What was delivered before, until nobody but us has it.
@@ -70,6 +92,7 @@ impl Supply {
         desired: watch::Receiver<Arc<Desired>>,
         inventory: watch::Receiver<Arc<Inventory>>,
         served: watch::Sender<Arc<Served>>,
+        speaker: Speaker,
     ) -> Self {
         Self {
             gate: Arc::default(),
@@ -78,7 +101,11 @@ impl Supply {
             desired,
             inventory,
             served,
+            speaker,
             links: BTreeMap::new(),
+            heartbeat: None,
+            heartbeat_key: None,
+            heartbeat_trouble: None,
             current: None,
             retired: Vec::new(),
             is_lacking: false,
@@ -101,6 +128,7 @@ impl Supply {
         self.retired.push(Delivery {
             command: Command::Apply(Arc::default()),
             links: Arc::clone(links),
+            heartbeat: None,
         });
     }
 
@@ -119,6 +147,7 @@ impl Supply {
         self.deliver(Delivery {
             command: Command::Shutdown,
             links: links.unwrap_or_else(|| Arc::new([])),
+            heartbeat: self.heartbeat.clone(),
         });
         Ok(self)
     }
@@ -166,10 +195,13 @@ impl Supply {
             &desired.settings,
             &desired.keys,
             &inventory,
+            &self.speaker,
         );
+        let key = heartbeat_key(&desired);
         // Opening sockets waits for locks of the host.
         (self, resolved) = tokio::task::spawn_blocking(move || {
             self.open_links(&mut resolved);
+            self.open_heartbeat(&mut resolved.plan, key);
             (self, resolved)
         })
         .await
@@ -178,10 +210,16 @@ impl Supply {
         let intervals = plan.routers.iter().map(|r| r.protocol.interval());
         supplied.shortest_interval = intervals.min();
         self.tell_notes(&notes);
+        let heartbeat = ServedHeartbeat {
+            peers: plan.heartbeat.as_ref().map_or(0, |plan| plan.peers.len()),
+            authenticated: self.heartbeat.is_some() && self.heartbeat_key.is_some(),
+            trouble: self.heartbeat_trouble.clone(),
+        };
         self.hand_over(plan).await;
         let served = Served {
             generation: Some(desired.generation),
             notes,
+            heartbeat,
         };
         self.served.send_replace(Arc::new(served));
         Ok(self)
@@ -196,7 +234,9 @@ impl Supply {
         self.is_lacking = false;
         for key in wanted {
             let groups = groups_of(&resolved.plan, key);
-            let Err(error) = self.open_link(key, &groups) else {
+            let addresses = addresses_of(&resolved.plan, key);
+            let opened = self.open_link(key, &groups, &addresses);
+            let Err(error) = opened else {
                 continue;
             };
             self.is_lacking = true;
@@ -212,7 +252,57 @@ impl Supply {
         }
     }
 
-    fn open_link(&mut self, key: LinkKey, groups: &BTreeSet<IpAddr>) -> anyhow::Result<()> {
+    /// Opens, changes or closes the heartbeat's port as the plan and the key want. Without it the election runs as it
+    /// would: a heartbeat only ever adds evidence.
+    fn open_heartbeat(&mut self, plan: &mut Plan, key: HeartbeatKey) {
+        let last = self.heartbeat_trouble.take();
+        let (bytes, key) = match key {
+            HeartbeatKey::Unset => (None, None),
+            HeartbeatKey::Lacking(why) => {
+                self.heartbeat_trouble = Some(why);
+                (None, None)
+            }
+            HeartbeatKey::Known(bytes, key) => (Some(bytes), Some(key)),
+        };
+        if plan.heartbeat.is_none() {
+            self.heartbeat = None;
+            self.heartbeat_trouble = None;
+            return;
+        }
+        if self.heartbeat.is_none() || self.heartbeat_key != bytes {
+            let sockets = match &self.heartbeat {
+                Some(port) => Ok(Arc::clone(&port.sockets)),
+                None => HeartbeatSockets::open().map(Arc::new),
+            };
+            match sockets {
+                Ok(sockets) => {
+                    self.heartbeat = Some(Arc::new(HeartbeatPort::new(sockets, key)));
+                    self.heartbeat_key = bytes;
+                }
+                Err(error) => {
+                    self.is_lacking = true;
+                    plan.heartbeat = None;
+                    self.heartbeat_trouble =
+                        Some(format!("UDP port {PORT} cannot be opened: {error}"));
+                }
+            }
+        }
+        if let Some(trouble) = &self.heartbeat_trouble
+            && last.as_ref() != Some(trouble)
+        {
+            warn!(
+                trouble,
+                "the heartbeat between candidates proves nothing: a split brain is not ended by it"
+            );
+        }
+    }
+
+    fn open_link(
+        &mut self,
+        key: LinkKey,
+        groups: &BTreeSet<IpAddr>,
+        addresses: &BTreeSet<IpAddr>,
+    ) -> anyhow::Result<()> {
         let link = match self.links.get(&key) {
             Some(link) => Arc::clone(link),
             None => {
@@ -221,6 +311,7 @@ impl Supply {
                 link
             }
         };
+        link.watch(addresses).context("watching for neighbours")?;
         link.join(groups).context("joining the group")
     }
 
@@ -230,6 +321,7 @@ impl Supply {
         if let Some(current) = &self.current
             && matches!(&current.command, Command::Apply(known) if **known == plan)
             && is_same(&current.links, &links)
+            && is_same_port(current.heartbeat.as_ref(), self.heartbeat.as_ref())
         {
             return;
         }
@@ -255,6 +347,7 @@ impl Supply {
         self.deliver(Delivery {
             command: Command::Apply(plan),
             links,
+            heartbeat: self.heartbeat.clone(),
         });
     }
 
@@ -281,11 +374,58 @@ fn is_in_use(delivery: &Delivery) -> bool {
         Command::Apply(plan) => Arc::strong_count(plan) > 1,
         Command::Shutdown => false,
     };
-    plan || Arc::strong_count(&delivery.links) > 1
+    let heartbeat = delivery.heartbeat.as_ref();
+    // One of them is ours, and one the delivery's own: sockets are closed here, not by the election.
+    let heartbeat = heartbeat.is_some_and(|port| Arc::strong_count(port) > 2);
+    plan || heartbeat || Arc::strong_count(&delivery.links) > 1
+}
+
+fn is_same_port(left: Option<&Arc<HeartbeatPort>>, right: Option<&Arc<HeartbeatPort>>) -> bool {
+    match (left, right) {
+        (None, None) => true,
+        (Some(left), Some(right)) => Arc::ptr_eq(left, right),
+        (None, Some(_)) | (Some(_), None) => false,
+    }
+}
+
+/// The installation's key, if it is known.
+fn heartbeat_key(desired: &Desired) -> HeartbeatKey {
+    match &desired.settings.heartbeat_key {
+        None => HeartbeatKey::Unset,
+        Some(name) => match desired.keys.get(name) {
+            None => HeartbeatKey::Lacking(format!("Secret key {name} is not known: create it")),
+            Some(value) => match Key::new(value) {
+                Some(key) => HeartbeatKey::Known(value.into(), key),
+                None => HeartbeatKey::Lacking(format!(
+                    "Secret key {name} has {} bytes: write {MIN_KEY_LEN} random bytes or more",
+                    value.len()
+                )),
+            },
+        },
+    }
+}
+
+/// What is known of the installation's key.
+enum HeartbeatKey {
+    /// There is to be none.
+    Unset,
+    /// There is to be one, and it cannot be used.
+    Lacking(String),
+    /// Its bytes, and what they are as a key.
+    Known(Arc<[u8]>, Key),
 }
 
 fn is_same(left: &[Arc<Link>], right: &[Arc<Link>]) -> bool {
     left.len() == right.len() && left.iter().zip(right).all(|(l, r)| Arc::ptr_eq(l, r))
+}
+
+/// The addresses of the routers of `key`.
+fn addresses_of(plan: &Plan, (interface, family): LinkKey) -> BTreeSet<IpAddr> {
+    plan.routers
+        .iter()
+        .filter(|router| router.interface == Some(interface) && router.family == family)
+        .flat_map(|router| router.addresses.iter().map(|a| a.address))
+        .collect()
 }
 
 /// The groups that the routers of `key` listen to.

@@ -318,6 +318,8 @@ pub struct Datagram<'a> {
     pub bytes: &'a [u8],
     /// The sender's Ethernet address, where the link has one.
     pub source_mac: Option<MacAddr>,
+    /// The sender's IP address, where it is no packet socket.
+    pub source: Option<IpAddr>,
     /// When the kernel saw it, since the epoch (CLOCK_REALTIME).
     pub stamp: Option<Duration>,
 }
@@ -331,10 +333,48 @@ pub struct ReceiveBatch {
 struct ReceiveSlot {
     bytes: [u8; DATAGRAM],
     length: usize,
-    address: libc::sockaddr_ll,
+    address: Sender,
     control: Control,
     stamp: Option<Duration>,
     vector: libc::iovec,
+}
+
+/// The address of a sender, of whatever family.
+#[repr(C)]
+union Sender {
+    link: libc::sockaddr_ll,
+    ipv4: libc::sockaddr_in,
+    ipv6: libc::sockaddr_in6,
+}
+
+impl Sender {
+    fn new() -> Self {
+        // SAFETY: zeroes are valid values of every member, and family 0 is none.
+        unsafe { mem::zeroed() }
+    }
+
+    /// Ethernet address and IP address, whichever it has.
+    fn read(&self) -> (Option<MacAddr>, Option<IpAddr>) {
+        // SAFETY: every member begins with its family, and every bit pattern of their integers is valid; all bytes
+        // were written when the slot was made.
+        unsafe {
+            match c_int::from(self.link.sll_family) {
+                libc::AF_PACKET => {
+                    let mac = match (self.link.sll_halen, self.link.sll_addr) {
+                        (6, [a, b, c, d, e, f, ..]) => Some(MacAddr([a, b, c, d, e, f])),
+                        _ => None,
+                    };
+                    (mac, None)
+                }
+                libc::AF_INET => {
+                    let octets = self.ipv4.sin_addr.s_addr.to_ne_bytes();
+                    (None, Some(IpAddr::from(octets)))
+                }
+                libc::AF_INET6 => (None, Some(IpAddr::from(self.ipv6.sin6_addr.s6_addr))),
+                _ => (None, None),
+            }
+        }
+    }
 }
 
 /// Control bytes with the alignment that `cmsghdr` wants.
@@ -360,7 +400,7 @@ impl ReceiveBatch {
         let slots = (0..BATCH).map(|_| ReceiveSlot {
             bytes: [0; DATAGRAM],
             length: 0,
-            address: link_address(),
+            address: Sender::new(),
             control: Control([0; CONTROL]),
             stamp: None,
             vector: libc::iovec {
@@ -374,7 +414,7 @@ impl ReceiveBatch {
         }
     }
 
-    /// Reads what is queued at the packet socket `socket`, at most 64 datagrams and at most `limit`; gives the
+    /// Reads what is queued at the packet or UDP socket `socket`, at most 64 datagrams and at most `limit`; gives the
     /// number read. Never waits.
     ///
     /// # Errors
@@ -388,7 +428,7 @@ impl ReceiveBatch {
             };
             let mut header = empty_header();
             header.msg_hdr.msg_name = (&raw mut slot.address).cast();
-            header.msg_hdr.msg_namelen = length_of::<libc::sockaddr_ll>();
+            header.msg_hdr.msg_namelen = length_of::<Sender>();
             header.msg_hdr.msg_iov = &raw mut slot.vector;
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_control = slot.control.0.as_mut_ptr().cast();
@@ -419,13 +459,11 @@ impl ReceiveBatch {
     #[must_use]
     pub fn get(&self, index: usize) -> Option<Datagram<'_>> {
         let slot = self.slots.get(index)?;
-        let mac = slot.address.sll_addr;
+        let (source_mac, source) = slot.address.read();
         Some(Datagram {
             bytes: slot.bytes.get(..slot.length)?,
-            source_mac: match (slot.address.sll_halen, mac) {
-                (6, [a, b, c, d, e, f, ..]) => Some(MacAddr([a, b, c, d, e, f])),
-                _ => None,
-            },
+            source_mac,
+            source,
             stamp: slot.stamp,
         })
     }
@@ -464,6 +502,13 @@ pub enum Target {
     Address {
         /// IP destination.
         destination: IpAddr,
+    },
+    /// To a UDP `port` of `destination`, from whatever address the routes choose.
+    Port {
+        /// IP destination.
+        destination: IpAddr,
+        /// UDP port.
+        port: u16,
     },
     /// To `destination`, with a source address of `interface`.
     AddressFrom {
@@ -619,8 +664,12 @@ impl SendSlot {
         header.msg_hdr.msg_iovlen = self.vectors.len() as _;
         match message.target {
             Target::Bound => {}
+            Target::Port { destination, port } => {
+                header.msg_hdr.msg_namelen = self.name(destination, port, 0);
+                header.msg_hdr.msg_name = (&raw mut self.name).cast();
+            }
             Target::Address { destination } => {
-                header.msg_hdr.msg_namelen = self.name(destination, 0);
+                header.msg_hdr.msg_namelen = self.name(destination, 0, 0);
                 header.msg_hdr.msg_name = (&raw mut self.name).cast();
             }
             Target::AddressFrom {
@@ -628,7 +677,7 @@ impl SendSlot {
                 source,
                 interface,
             } => {
-                header.msg_hdr.msg_namelen = self.name(destination.into(), interface.get());
+                header.msg_hdr.msg_namelen = self.name(destination.into(), 0, interface.get());
                 header.msg_hdr.msg_name = (&raw mut self.name).cast();
                 header.msg_hdr.msg_control = self.control.0.as_mut_ptr().cast();
                 header.msg_hdr.msg_controllen =
@@ -639,13 +688,13 @@ impl SendSlot {
     }
 
     /// Fills in the destination and gives its length.
-    fn name(&mut self, destination: IpAddr, scope: u32) -> socklen_t {
+    fn name(&mut self, destination: IpAddr, port: u16, scope: u32) -> socklen_t {
         match destination {
             IpAddr::V4(address) => {
-                let address = SocketAddrV4::new(address, 0);
+                let address = SocketAddrV4::new(address, port);
                 self.name.v4 = libc::sockaddr_in {
                     sin_family: libc::AF_INET as libc::sa_family_t,
-                    sin_port: 0,
+                    sin_port: address.port().to_be(),
                     sin_addr: libc::in_addr {
                         s_addr: u32::from_ne_bytes(address.ip().octets()),
                     },
@@ -654,10 +703,10 @@ impl SendSlot {
                 length_of::<libc::sockaddr_in>()
             }
             IpAddr::V6(address) => {
-                let address = SocketAddrV6::new(address, 0, 0, scope);
+                let address = SocketAddrV6::new(address, port, 0, scope);
                 self.name.v6 = libc::sockaddr_in6 {
                     sin6_family: libc::AF_INET6 as libc::sa_family_t,
-                    sin6_port: 0,
+                    sin6_port: address.port().to_be(),
                     sin6_flowinfo: 0,
                     sin6_addr: libc::in6_addr {
                         s6_addr: address.ip().octets(),

@@ -35,7 +35,7 @@ use crate::sys;
 
 /// What this version speaks: the words, then the format of a frozen election. Only equals understand each other.
 pub const PROTOCOL: Protocol = Protocol {
-    words: 1,
+    words: 2,
     election: vipkeeper_vrrp::FORMAT,
 };
 

@@ -11,7 +11,8 @@ use anyhow::Context as _;
 use nix::errno::Errno;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
-use vipkeeper_vrrp::{Ifindex, Refusal, Report, Time};
+use vipkeeper_vrrp::{Evidence, Ifindex, Refusal, Report, Time};
+use vipkeeper_wire::Family;
 
 use crate::admin::Admin;
 use crate::election::{Event, Ports};
@@ -36,6 +37,7 @@ pub async fn tell_events(
     let mut teller = Teller {
         inventory,
         refusals: BTreeMap::new(),
+        heartbeats: Loudness::default(),
     };
     let mut known_drops = 0;
     loop {
@@ -81,6 +83,7 @@ struct Teller {
     inventory: watch::Receiver<Arc<Inventory>>,
     /// When a refusal was told last; bounded by the interfaces and the reasons.
     refusals: BTreeMap<(Ifindex, &'static str), Time>,
+    heartbeats: Loudness,
 }
 
 impl Teller {
@@ -90,6 +93,13 @@ impl Teller {
             Event::NotRealtime { errno } => {
                 let error = Errno::from_raw(*errno);
                 warn!(%error, "SCHED_FIFO is not allowed: a busy machine may delay the election");
+            }
+            Event::HeartbeatRefused { from, reason } => {
+                if self.heartbeats.may_be_loud() {
+                    warn!(%from, %reason, "heartbeat refused: see that all nodes have the same Settings and key");
+                } else {
+                    debug!(%from, %reason, "heartbeat refused");
+                }
             }
             Event::Trouble {
                 key: (interface, family),
@@ -174,6 +184,13 @@ impl Teller {
                 let interface = self.name(*interface);
                 warn!(router = %name, %family, %interface, count, %first, "AddressConflict: addresses are there already, and not because of us: left alone");
             }
+            Report::Evidence {
+                at: _,
+                name,
+                family,
+                evidence,
+                ended,
+            } => tell_evidence(name, family, evidence, *ended),
             Report::Stalled { at: _, late } => {
                 warn!(?late, "the election was not run; it listens before it acts");
             }
@@ -191,6 +208,49 @@ impl Teller {
 
     fn name(&self, interface: Ifindex) -> String {
         self.inventory.borrow().name_of(interface)
+    }
+}
+
+/// Evidence that appears may wake somebody; that it is over is good to know.
+fn tell_evidence(router: &str, family: &Family, evidence: &Evidence, ended: bool) {
+    let condition = evidence.as_str();
+    let (peer, address, mac, cause, proven) = match evidence {
+        Evidence::SplitBrain {
+            peer,
+            cause,
+            proven,
+        } => (Some(*peer), None, None, Some(cause.as_str()), Some(*proven)),
+        Evidence::AddressConflict { address, mac } | Evidence::ClaimHeld { address, mac } => {
+            (None, Some(*address), Some(*mac), None, None)
+        }
+        Evidence::PeerRejected { source, reason } => {
+            (Some(*source), None, None, Some(refusal_name(*reason)), None)
+        }
+        Evidence::PromotionHeld { peer } => (Some(*peer), None, None, None, None),
+    };
+    let peer = peer.map(tracing::field::display);
+    let address = address.map(tracing::field::display);
+    let mac = mac.map(tracing::field::display);
+    if ended {
+        info!(router, %family, condition, peer, address, mac, cause, proven, "evidence is over");
+    } else {
+        warn!(router, %family, condition, peer, address, mac, cause, proven, "evidence");
+    }
+}
+
+/// Limits what is told of refused heartbeats.
+#[derive(Default)]
+struct Loudness {
+    last: Option<std::time::Instant>,
+}
+
+impl Loudness {
+    fn may_be_loud(&mut self) -> bool {
+        let may = self.last.is_none_or(|last| last.elapsed() >= QUIET);
+        if may {
+            self.last = Some(std::time::Instant::now());
+        }
+        may
     }
 }
 

@@ -359,6 +359,8 @@ pub struct RouterState {
     pub transitions: u64,
     /// Active_Adver_Interval.
     pub advertisement_interval_ms: f64,
+    /// What should not be, as far as it sees.
+    pub evidence: Vec<serde_json::Value>,
     /// What it heard last.
     pub last_advertisement: Option<LastAdvertisement>,
     /// By name in camel case.

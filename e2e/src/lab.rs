@@ -359,6 +359,17 @@ impl Node {
         ))
     }
 
+    /// Lets no multicast reach the node, as a switch with a broken filter does; unicast and broadcast go on.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn lose_multicast(&self, segment: u8, lost: bool) -> Result<()> {
+        let (port, flood) = (self.port(segment), if lost { "off" } else { "on" });
+        self.hub.namespace.ip(&format!(
+            "link set {port} type bridge_slave mcast_flood {flood}\n"
+        ))
+    }
+
     fn set_link(&self, segment: u8, up: bool) -> Result<()> {
         let port = self.port(segment);
         if let Err(error) = sys::set_link(self.hub.control.as_fd(), &port, up) {

@@ -34,6 +34,8 @@ mod refusal;
 mod repair;
 #[path = "netns/scene.rs"]
 mod scene;
+#[path = "netns/split_brain.rs"]
+mod split_brain;
 #[path = "netns/takeover.rs"]
 mod takeover;
 #[path = "netns/takeover_faults.rs"]
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         repair::TESTS,
         owner::TESTS,
         reconfigure::TESTS,
+        split_brain::TESTS,
     ];
     harness::main("netns", &tests.concat())
 }

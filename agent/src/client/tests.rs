@@ -7,6 +7,7 @@ fn a_table_has_a_line_for_each_router_and_each_finding() {
 ROUTER  FAMILY  VRID  INTERFACE  STATE       PRIORITY   ADDRESSES       SINCE                     REASON            LAST ADVERTISEMENT
 web     IPv4    51    eth0       Active      180 (200)  192.0.2.100 +1  2026-11-23T05:59:10.000Z  NoResponse        -
 db      IPv4    51    -          Initialize  200        192.0.2.7       2026-11-23T05:59:10.000Z  InterfaceMissing  192.0.2.1 (254) 73 ms ago
+warning: web IPv4: SplitBrain with 192.0.2.3 by Heartbeat since 2026-11-23T05:59:55.000Z
 warning: web IPv4: 192.0.2.101 could not be installed; the log says why
 note: web IPv4: advertisements refused or odd: Checksum 3
 warning: web.yaml:4:7: spec.nodes: two nodes have the same priority

@@ -5,7 +5,7 @@
 //! budget, so that a flood delays nothing of ours.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,7 +21,9 @@ use super::outbox::Outbox;
 use super::patience::{Change, Patience};
 use super::recorder::Recorder;
 use super::stillness::{self, Moment};
-use super::{Activity, Delivery, Event, Link, Ports, Start, Stillness, TICK};
+use super::{
+    Activity, Delivery, Event, HeartbeatPort, Link, Ports, Start, Stillness, TICK, neighbour,
+};
 use crate::sys::ReceiveBatch;
 use crate::{clock, sys};
 
@@ -42,6 +44,12 @@ const TIMER: u64 = u64::MAX - 1;
 const FAREWELL: u64 = u64::MAX - 2;
 /// Datagrams asked for by the first call: mostly there are few, and each has to be made room for.
 const FIRST_READ: usize = 8;
+/// The first of the heartbeat's sockets.
+const HEARTBEAT: u64 = 2 << 32;
+/// The neighbours' socket of the first link; the others' follow.
+const NEIGHBOURS: u64 = 1 << 32;
+/// Heartbeats, and claims of neighbours, that are read in one wake-up: of a flood, the rest is dropped by the kernel.
+const WORD_BUDGET: usize = 64;
 
 /// Runs the election until the process ends.
 ///
@@ -73,6 +81,7 @@ struct Driver {
     ports: Arc<Ports>,
     election: Election,
     links: Arc<[Arc<Link>]>,
+    heartbeat: Option<Arc<HeartbeatPort>>,
     /// Links that the last delivery took away: what the routers there say as they leave still goes out by them.
     departing: Vec<Arc<Link>>,
     outbox: Outbox,
@@ -113,6 +122,7 @@ impl Driver {
             ports,
             election: Election::new(),
             links: Arc::new([]),
+            heartbeat: None,
             departing: Vec::new(),
             epoll,
             events: vec![EpollEvent::empty(); EVENTS].into_boxed_slice(),
@@ -141,6 +151,7 @@ impl Driver {
         // may have changed the links.
         let ready = self.wait(EpollTimeout::ZERO)?;
         let budget = self.read_frames(now, ready);
+        let flooded = self.read_words(now, ready);
         self.tell(now, Input::Timeout);
         while let Some(output) = self.election.poll_output() {
             self.recorder.output(&output);
@@ -154,7 +165,7 @@ impl Driver {
         if self.may_stand_still(now) {
             self.stand_still()?;
         }
-        if budget == 0 {
+        if budget == 0 || flooded {
             std::thread::sleep(BREATH);
         }
         Ok(())
@@ -235,8 +246,14 @@ impl Driver {
         while let Some(fact) = self.ports.answers.pop() {
             self.tell(now, Input::Fact(fact));
         }
-        while let Some(Delivery { command, links }) = self.ports.deliveries.pop() {
+        while let Some(delivery) = self.ports.deliveries.pop() {
+            let Delivery {
+                command,
+                links,
+                heartbeat,
+            } = delivery;
             self.take_links(links)?;
+            self.take_heartbeat(heartbeat)?;
             self.stopping = matches!(command, Command::Shutdown);
             self.stirred = true;
             self.tell(now, Input::Command(command));
@@ -245,12 +262,13 @@ impl Driver {
     }
 
     fn flush(&mut self, now: Time) {
+        let heartbeat = self.heartbeat.as_deref();
         if self.departing.is_empty() {
-            self.outbox.flush(&self.links, now);
+            self.outbox.flush(&self.links, heartbeat, now);
         } else {
             let mut all = self.links.to_vec();
             all.append(&mut self.departing);
-            self.outbox.flush(&all, now);
+            self.outbox.flush(&all, heartbeat, now);
         }
     }
 
@@ -259,6 +277,7 @@ impl Driver {
             // Nothing to do about a descriptor that epoll does not know.
             self.epoll.delete(old.receive()).ok();
             self.epoll.delete(old.farewell()).ok();
+            self.epoll.delete(old.neighbours()).ok();
         }
         self.departing.extend(self.links.iter().cloned());
         self.departing
@@ -272,9 +291,27 @@ impl Driver {
             self.epoll
                 .add(link.farewell(), ringing)
                 .context("epoll of a farewell socket")?;
+            let readable = EpollEvent::new(EpollFlags::EPOLLIN, NEIGHBOURS | tag);
+            self.epoll
+                .add(link.neighbours(), readable)
+                .context("epoll of a neighbour socket")?;
         }
         self.links = links;
         self.patience = Patience::default();
+        Ok(())
+    }
+
+    fn take_heartbeat(&mut self, next: Option<Arc<HeartbeatPort>>) -> anyhow::Result<()> {
+        for old in self.heartbeat.iter().flat_map(|port| port.sockets.all()) {
+            // Nothing to do about a descriptor that epoll does not know.
+            self.epoll.delete(old).ok();
+        }
+        for (tag, socket) in (HEARTBEAT..).zip(next.iter().flat_map(|port| port.sockets.all())) {
+            self.epoll
+                .add(socket, EpollEvent::new(EpollFlags::EPOLLIN, tag))
+                .context("epoll of a heartbeat socket")?;
+        }
+        self.heartbeat = next;
         Ok(())
     }
 
@@ -347,10 +384,7 @@ impl Driver {
                 .received
                 .fetch_add(count as u64, Ordering::Relaxed);
             for datagram in (0..count).map_while(|index| self.buffers.get(index)) {
-                let arrival = datagram
-                    .stamp
-                    .map_or(now, |stamp| clock::since_boot(stamp, wall, now))
-                    .clamp(self.last_wake.min(now), now);
+                let arrival = arrival(datagram.stamp, wall, self.last_wake, now);
                 let (interface, source_mac) = (link.key.0, datagram.source_mac);
                 let bytes = datagram.bytes;
                 if self.recorder.is_on() {
@@ -370,6 +404,89 @@ impl Driver {
             }
             room = ReceiveBatch::ROOM;
         }
+    }
+
+    /// Reads what candidates and neighbours say besides advertisements, after those; whether there was more of it than
+    /// is read at once.
+    fn read_words(&mut self, now: Time, ready: usize) -> bool {
+        let wall = clock::wall();
+        let mut exhausted = false;
+        for index in 0..ready.min(self.events.len()) {
+            let tag = self.events.get(index).map_or(DOORBELL, EpollEvent::data);
+            if tag & !u64::from(u32::MAX) == NEIGHBOURS {
+                let index = usize::try_from(tag & u64::from(u32::MAX)).ok();
+                if let Some(link) = index.and_then(|index| self.links.get(index)) {
+                    let link = Arc::clone(link);
+                    exhausted |= self.read_neighbours(&link, now, wall);
+                }
+            } else if tag & !u64::from(u32::MAX) == HEARTBEAT
+                && let Some(port) = self.heartbeat.clone()
+            {
+                let index = usize::try_from(tag & u64::from(u32::MAX)).unwrap_or(usize::MAX);
+                if let Some(socket) = port.sockets.all().nth(index) {
+                    exhausted |= self.read_heartbeats(&port, socket, now, wall);
+                }
+            }
+        }
+        exhausted
+    }
+
+    fn read_neighbours(&mut self, link: &Link, now: Time, wall: Duration) -> bool {
+        let count = match self.buffers.receive(link.neighbours(), WORD_BUDGET) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            Err(error) => {
+                self.outbox
+                    .trouble(link.key, Activity::Receive, &error, now);
+                return false;
+            }
+        };
+        for datagram in (0..count).map_while(|index| self.buffers.get(index)) {
+            let arrival = arrival(datagram.stamp, wall, self.last_wake, now);
+            if let Some((address, mac)) = neighbour::read(link.key.1, &datagram) {
+                let fact = Fact::Neighbour {
+                    interface: link.key.0,
+                    arrival,
+                    address,
+                    mac,
+                };
+                let input = Input::Fact(fact);
+                self.recorder.input(now, &input);
+                self.election.handle(now, input);
+            }
+        }
+        count == WORD_BUDGET
+    }
+
+    fn read_heartbeats(
+        &mut self,
+        port: &HeartbeatPort,
+        socket: BorrowedFd<'_>,
+        now: Time,
+        wall: Duration,
+    ) -> bool {
+        // A UDP socket reports nothing but that there is nothing.
+        let count = self.buffers.receive(socket, WORD_BUDGET).unwrap_or(0);
+        for datagram in (0..count).map_while(|index| self.buffers.get(index)) {
+            let Some(from) = datagram.source else {
+                continue;
+            };
+            match port.read(datagram.bytes) {
+                Ok((heartbeat, authenticity)) => {
+                    let fact = Fact::Heartbeat {
+                        from,
+                        arrival: arrival(datagram.stamp, wall, self.last_wake, now),
+                        authenticity,
+                        heartbeat,
+                    };
+                    let input = Input::Fact(fact);
+                    self.recorder.input(now, &input);
+                    self.election.handle(now, input);
+                }
+                Err(reason) => self.outbox.refuse_heartbeat(from, reason, now),
+            }
+        }
+        count == WORD_BUDGET
     }
 
     /// Answers who asked for a snapshot, ticks, and sets the timer.
@@ -423,9 +540,16 @@ impl Driver {
 /// Whether `output` may come with another [`guarded_interval`](Election::guarded_interval).
 const fn is_stirring(output: &Output) -> bool {
     match output {
-        Output::Send(_) | Output::Announce(_) => false,
+        Output::Send(_) | Output::Announce(_) | Output::Probe(_) | Output::Beat(_) => false,
         Output::Install(_) | Output::Withdraw(_) | Output::Report(_) => true,
     }
+}
+
+/// When the kernel saw a datagram: not before the last wake-up, and not after this one.
+fn arrival(stamp: Option<Duration>, wall: Duration, last_wake: Time, now: Time) -> Time {
+    stamp
+        .map_or(now, |stamp| clock::since_boot(stamp, wall, now))
+        .clamp(last_wake.min(now), now)
 }
 
 #[cfg(test)]

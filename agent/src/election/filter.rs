@@ -3,6 +3,9 @@
 //! What a program drops never wakes the election thread; everything it lets through is judged again by the
 //! election itself, so a program may only ever be too generous.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use socket2::SockFilter;
 use vipkeeper_wire::Family;
 
@@ -14,6 +17,10 @@ const LOAD_HEADER_LENGTH: u16 = (libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH) as
 const LOAD_INDEXED_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_IND) as u16;
 /// `ldx #k`: k into the index register.
 const LOAD_INDEX: u16 = (libc::BPF_LDX | libc::BPF_W | libc::BPF_IMM) as u16;
+/// `ld [k]`: loads four bytes, big endian.
+const LOAD_WORD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+/// `and #k`.
+const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
 /// `jeq #k, if_equal, otherwise`.
 const JUMP_IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 /// `ret #k`: accepts k bytes.
@@ -31,6 +38,10 @@ const AUTHENTICATION_HEADER: u32 = 51;
 const PRIORITY_OFFSET: u32 = 2;
 /// The length of an IPv6 header.
 const IPV6_HEADER: u32 = 40;
+/// ICMPv6.
+const ICMPV6: u32 = 58;
+/// ICMPv6 type.
+const NEIGHBOUR_ADVERTISEMENT: u32 = 136;
 /// Every byte of the datagram.
 const WHOLE: u32 = u32::MAX;
 
@@ -81,6 +92,73 @@ pub const fn farewell(family: Family) -> [Instruction; 9] {
         plain(RETURN, 1),
         plain(RETURN, 0),
     ]
+}
+
+/// Accepts what begins like a heartbeat, for a UDP socket, whose data begins with the UDP header.
+#[must_use]
+pub const fn heartbeat() -> [Instruction; 4] {
+    [
+        plain(LOAD_WORD, 8),
+        jump(u32::from_be_bytes(*b"VKHB"), 0, 1),
+        plain(RETURN, WHOLE),
+        plain(RETURN, 0),
+    ]
+}
+
+/// Accepts what neighbours say that have one of `addresses`, which are of one family: ARP whose sender address it
+/// is, for a packet socket of ARP; neighbour advertisements whose target ends like it, for one of IPv6.
+///
+/// Beyond [`MOST_ADDRESSES`], accepts whatever begins with the bits that all have in common.
+#[must_use]
+pub fn neighbours(addresses: &BTreeSet<IpAddr>) -> Vec<Instruction> {
+    let words: BTreeSet<u32> = addresses
+        .iter()
+        .map(|address| last_word(*address))
+        .collect();
+    let Some((first, last)) = words.first().zip(words.last()) else {
+        return nothing().to_vec();
+    };
+    let mut program = match addresses.first() {
+        // Network header: 40 bytes of IPv6, then ICMPv6 with its target at 8.
+        Some(IpAddr::V6(_)) => vec![
+            plain(LOAD_BYTE, 6),
+            jump(ICMPV6, 1, 0),
+            plain(RETURN, 0),
+            plain(LOAD_BYTE, 40),
+            jump(NEIGHBOUR_ADVERTISEMENT, 1, 0),
+            plain(RETURN, 0),
+            plain(LOAD_WORD, 40 + 8 + 12),
+        ],
+        Some(IpAddr::V4(_)) | None => vec![plain(LOAD_WORD, 14)],
+    };
+    if words.len() <= MOST_ADDRESSES {
+        for word in &words {
+            program.extend([jump(*word, 0, 1), plain(RETURN, WHOLE)]);
+        }
+    } else {
+        // In order of value, whatever the first and the last have in common, all have.
+        let mask = match (first ^ last).leading_zeros() {
+            0 => 0,
+            common => u32::MAX << (u32::BITS - common.min(31)),
+        };
+        program.push(plain(AND, mask));
+        program.extend([jump(first & mask, 0, 1), plain(RETURN, WHOLE)]);
+    }
+    program.push(plain(RETURN, 0));
+    program
+}
+
+/// How many addresses a filter names one by one: the kernel charges programs to the socket, 20 KB at most.
+pub const MOST_ADDRESSES: usize = 512;
+
+fn last_word(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(address) => address.to_bits(),
+        IpAddr::V6(address) => {
+            let [.., a, b, c, d] = address.octets();
+            u32::from_be_bytes([a, b, c, d])
+        }
+    }
 }
 
 /// Accepts nothing: for sockets that only send.
@@ -195,6 +273,82 @@ mod tests {
                 bytes.truncate(header + 2);
                 assert_eq!(kernel_keeps(&program, &bytes), None, "{family}");
             }
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_begins_with_its_magic() {
+        let program = heartbeat();
+        assert!(kernel_accepts(&program, b"12345678VKHB...."));
+        assert!(!kernel_accepts(&program, b"12345678VKHC...."));
+        assert!(!kernel_accepts(&program, b"12345678VKH"));
+    }
+
+    fn arp_from(address: [u8; 4]) -> Vec<u8> {
+        let mut packet = vec![0; 28];
+        packet[14..18].copy_from_slice(&address);
+        packet
+    }
+
+    #[test]
+    fn only_arp_that_claims_one_of_the_addresses_passes() {
+        let addresses = [[192, 0, 2, 100], [192, 0, 2, 101], [10, 0, 0, 1]];
+        let program = neighbours(&addresses.into_iter().map(IpAddr::from).collect());
+        for address in addresses {
+            assert!(kernel_accepts(&program, &arp_from(address)), "{address:?}");
+        }
+        // Another's claim, a question about ours, a probe for ours.
+        let mut question = arp_from([192, 0, 2, 7]);
+        question[24..28].copy_from_slice(&addresses[0]);
+        let mut probe = arp_from([0; 4]);
+        probe[24..28].copy_from_slice(&addresses[0]);
+        for other in [arp_from([192, 0, 2, 102]), question, probe] {
+            assert!(!kernel_accepts(&program, &other));
+        }
+        assert!(!kernel_accepts(
+            &neighbours(&BTreeSet::new()),
+            &arp_from([0; 4])
+        ));
+    }
+
+    #[test]
+    fn only_neighbour_advertisements_of_one_of_the_addresses_pass() {
+        let address: std::net::Ipv6Addr = "2001:db8::100".parse().unwrap();
+        let program = neighbours(&[IpAddr::V6(address)].into());
+        let message = |kind: u8, target: &str| {
+            let mut datagram = vec![0; 64];
+            (datagram[6], datagram[40]) = (58, kind);
+            let target: std::net::Ipv6Addr = target.parse().unwrap();
+            datagram[48..64].copy_from_slice(&target.octets());
+            datagram
+        };
+        assert!(kernel_accepts(&program, &message(136, "2001:db8::100")));
+        assert!(!kernel_accepts(&program, &message(135, "2001:db8::100")));
+        assert!(!kernel_accepts(&program, &message(136, "2001:db8::101")));
+        let mut other = message(136, "2001:db8::100");
+        other[6] = 17;
+        assert!(!kernel_accepts(&program, &other));
+    }
+
+    #[test]
+    fn many_addresses_are_told_by_what_they_have_in_common() {
+        for count in [MOST_ADDRESSES, MOST_ADDRESSES + 1, 65_536] {
+            let addresses: BTreeSet<IpAddr> = (0..count as u32)
+                .map(|i| std::net::Ipv4Addr::from_bits(0x0a01_0000 + i).into())
+                .collect();
+            let program = neighbours(&addresses);
+            assert!(program.len() < 4_096);
+            for host in [0, 255, count - 1] {
+                let [a, b] = (host as u16).to_be_bytes();
+                assert!(
+                    kernel_accepts(&program, &arp_from([10, 1, a, b])),
+                    "{count}"
+                );
+            }
+            assert!(
+                !kernel_accepts(&program, &arp_from([10, 2, 0, 0])),
+                "{count}"
+            );
         }
     }
 

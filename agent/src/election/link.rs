@@ -1,5 +1,5 @@
 //! The sockets of one (interface, family): one that receives, one that wakes for farewells alone, one that sends
-//! advertisements, one that sends announcements.
+//! advertisements, one that sends announcements, and one that hears neighbours who say that they have our addresses.
 //!
 //! Opened and closed by the runtime, because joining a group and closing a packet socket wait for locks of the
 //! whole host; the election thread only reads and writes them.
@@ -27,6 +27,8 @@ pub const HOPS: u8 = 255;
 const RECEIVE_BUFFER: u32 = 1 << 20;
 /// Bytes of the queue of farewells: the first one rings, the others only ring again.
 const FAREWELL_BUFFER: u32 = 1 << 12;
+/// Bytes of the queue of neighbours: of a flood, the first hundred or so tell everything.
+const NEIGHBOUR_BUFFER: u32 = 64 << 10;
 /// The highest priority, TC_PRIO_CONTROL: the first band of pfifo_fast and of most others.
 const PRIORITY: u32 = 7;
 
@@ -34,7 +36,7 @@ const PRIORITY: u32 = 7;
 pub type LinkKey = (Ifindex, Family);
 
 /// How many sockets a link has.
-pub const SOCKETS: usize = 4;
+pub const SOCKETS: usize = 5;
 
 /// The sockets of one (interface, family).
 #[derive(Debug)]
@@ -45,6 +47,7 @@ pub struct Link {
     farewell: Socket,
     advertise: Socket,
     announce: Socket,
+    neighbours: Socket,
     /// The groups that are joined; touched by the runtime alone.
     groups: Mutex<BTreeSet<IpAddr>>,
 }
@@ -66,6 +69,7 @@ impl Link {
             }
             .context("advertisement socket")?,
             announce: announce_socket(key.0).context("announcement socket")?,
+            neighbours: neighbour_socket(key).context("neighbour socket")?,
             groups: Mutex::default(),
         })
     }
@@ -74,13 +78,14 @@ impl Link {
     /// they have joined.
     #[must_use]
     pub fn take_over(key: LinkKey, groups: BTreeSet<IpAddr>, sockets: [OwnedFd; SOCKETS]) -> Self {
-        let [receive, farewell, advertise, announce] = sockets.map(Socket::from);
+        let [receive, farewell, advertise, announce, neighbours] = sockets.map(Socket::from);
         Self {
             key,
             receive,
             farewell,
             advertise,
             announce,
+            neighbours,
             groups: Mutex::new(groups),
         }
     }
@@ -93,6 +98,7 @@ impl Link {
             self.farewell(),
             self.advertise(),
             self.announce(),
+            self.neighbours(),
         ]
     }
 
@@ -141,6 +147,22 @@ impl Link {
     #[must_use]
     pub fn announce(&self) -> BorrowedFd<'_> {
         self.announce.as_fd()
+    }
+
+    /// Where neighbours are heard that say that they have one of the watched addresses: ARP packets, or whole IPv6
+    /// datagrams.
+    #[must_use]
+    pub fn neighbours(&self) -> BorrowedFd<'_> {
+        self.neighbours.as_fd()
+    }
+
+    /// Hears from now on who else has one of `addresses`, and nothing else.
+    ///
+    /// # Errors
+    /// ENOMEM and whatever else the kernel says; then the last filter stays.
+    pub fn watch(&self, addresses: &BTreeSet<IpAddr>) -> io::Result<()> {
+        let program = filter::assemble(&filter::neighbours(addresses));
+        self.neighbours.attach_filter(&program)
     }
 
     /// Whether the interface it was opened on still exists.
@@ -255,6 +277,22 @@ fn sending_socket(domain: Domain, interface: Ifindex) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     socket.set_recv_buffer_size(0)?;
     sys::bind_to_interface(socket.as_fd(), interface)?;
+    Ok(socket)
+}
+
+/// A packet socket that hears nothing until it is told what to watch.
+fn neighbour_socket((interface, family): LinkKey) -> io::Result<Socket> {
+    let protocol = match family {
+        Family::V4 => libc::ETH_P_ARP,
+        Family::V6 => libc::ETH_P_IPV6,
+    };
+    let socket = Socket::new(Domain::PACKET, Type::DGRAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.attach_filter(&filter::assemble(&filter::nothing()))?;
+    sys::ignore_outgoing(socket.as_fd())?;
+    sys::stamp_arrivals(socket.as_fd())?;
+    sys::set_receive_buffer(socket.as_fd(), NEIGHBOUR_BUFFER)?;
+    sys::bind_packet(socket.as_fd(), protocol as u16, interface)?;
     Ok(socket)
 }
 

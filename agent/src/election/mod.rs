@@ -6,7 +6,9 @@
 
 mod driver;
 pub mod filter;
+pub mod heartbeat;
 pub mod link;
+mod neighbour;
 mod outbox;
 mod patience;
 mod recorder;
@@ -20,8 +22,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use vipkeeper_vrrp::{Command, Fact, Install, Plan, Report, Snapshot, Time, Withdraw};
 use vipkeeper_wire::Family;
+use vipkeeper_wire::heartbeat::HeartbeatError;
 
 pub use self::driver::run;
+pub use self::heartbeat::{HeartbeatPort, HeartbeatSockets};
 pub use self::link::{Link, LinkKey};
 pub use self::recorder::{CAPACITY, Recording};
 pub use self::stillness::{Start, Stillness};
@@ -123,6 +127,9 @@ pub struct Delivery {
     /// All sockets that the plan needs. The runtime keeps a reference to each until the election has let go of
     /// it, so that none is closed by the election thread.
     pub links: Arc<[Arc<Link>]>,
+    /// The heartbeat's sockets and key; `None` where nobody is to be told, or the sockets cannot be had. Kept by the
+    /// runtime like the links.
+    pub heartbeat: Option<Arc<HeartbeatPort>>,
 }
 
 /// What the network thread has to do, in order.
@@ -155,6 +162,13 @@ pub enum Event {
     NotRealtime {
         /// The system's error number.
         errno: i32,
+    },
+    /// A heartbeat was not listened to. The first after a quiet second.
+    HeartbeatRefused {
+        /// Its sender.
+        from: std::net::IpAddr,
+        /// Why.
+        reason: HeartbeatError,
     },
     /// A socket would not send or receive. The first after a quiet second.
     Trouble {
@@ -211,6 +225,10 @@ pub struct Vitals {
     pub advertise_failures: AtomicU64,
     /// Announcements that the kernel refused to send.
     pub announce_failures: AtomicU64,
+    /// Heartbeats that could not be sent.
+    pub beat_failures: AtomicU64,
+    /// Heartbeats that were malformed or not authenticated.
+    pub beats_refused: AtomicU64,
     /// Events that did not fit into their ring.
     pub events_dropped: AtomicU64,
     /// A shutdown was carried out, and every order of it has reached the network thread.
@@ -231,6 +249,8 @@ impl Default for Vitals {
             receive_failures: AtomicU64::default(),
             advertise_failures: AtomicU64::default(),
             announce_failures: AtomicU64::default(),
+            beat_failures: AtomicU64::default(),
+            beats_refused: AtomicU64::default(),
             events_dropped: AtomicU64::default(),
             shut_down: AtomicBool::default(),
             scheduling: OnceLock::new(),

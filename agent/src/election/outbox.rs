@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use vipkeeper_vrrp::{Announcement, Output, Report, Time, Transmit};
+use vipkeeper_vrrp::{Announcement, Beat, Output, Probe, Report, Time, Transmit};
 use vipkeeper_wire::Family;
+use vipkeeper_wire::heartbeat::{HeartbeatError, PORT};
 use vipkeeper_wire::ip::{IPV4_HEADER_LEN, ipv4_header};
 use vipkeeper_wire::{arp, ndp};
 
 use super::link::{HOPS, TRAFFIC_CLASS, VRRP};
-use super::{Activity, Event, Link, LinkKey, Order, Ports};
+use super::{Activity, Event, HeartbeatPort, Link, LinkKey, Order, Ports};
 use crate::sys::{Message, SendBatch, Sent, Target};
 
 /// Effects of one turn for which there is room without allocating: 1,024 routers' worth.
@@ -31,15 +32,18 @@ pub(super) struct Outbox {
     /// Of the advertisement at the same place; unused over IPv6.
     headers: Vec<[u8; IPV4_HEADER_LEN]>,
     orders: VecDeque<Order>,
-    announcements: Vec<Announcement>,
-    /// Of the announcement at the same place.
+    /// Announcements and probes.
     frames: Vec<Frame>,
+    beats: Vec<Beat>,
     batch: SendBatch,
     told: BTreeMap<(LinkKey, u8), Time>,
+    /// When a refused heartbeat was told of last.
+    refused_at: Option<Time>,
 }
 
 /// A frame of either family, with what of it is used.
 struct Frame {
+    key: LinkKey,
     bytes: [u8; ndp::FRAME_LEN],
     length: usize,
 }
@@ -51,10 +55,11 @@ impl Outbox {
             advertisements: Vec::with_capacity(CAPACITY),
             headers: Vec::with_capacity(CAPACITY),
             orders: VecDeque::with_capacity(CAPACITY),
-            announcements: Vec::with_capacity(CAPACITY),
             frames: Vec::with_capacity(CAPACITY),
+            beats: Vec::new(),
             batch: SendBatch::new(),
             told: BTreeMap::new(),
+            refused_at: None,
         }
     }
 
@@ -67,16 +72,20 @@ impl Outbox {
             }
             Output::Install(install) => self.orders.push_back(Order::Install(install)),
             Output::Withdraw(withdraw) => self.orders.push_back(Order::Withdraw(withdraw)),
-            Output::Announce(announcement) => {
-                self.frames.push(frame_of(&announcement));
-                self.announcements.push(announcement);
-            }
+            Output::Announce(announcement) => self.frames.push(frame_of(&announcement)),
+            Output::Probe(probe) => self.frames.push(probe_of(&probe)),
+            Output::Beat(beat) => self.beats.push(beat),
             Output::Report(report) => self.report(report),
         }
     }
 
     /// Carries out what was put.
-    pub(super) fn flush(&mut self, links: &[Arc<Link>], now: Time) {
+    pub(super) fn flush(
+        &mut self,
+        links: &[Arc<Link>],
+        heartbeat: Option<&HeartbeatPort>,
+        now: Time,
+    ) {
         if !self.advertisements.is_empty() {
             self.send_advertisements(links, now);
         }
@@ -86,8 +95,11 @@ impl Outbox {
                 break;
             }
         }
-        if !self.announcements.is_empty() {
-            self.send_announcements(links, now);
+        if !self.frames.is_empty() {
+            self.send_frames(links, now);
+        }
+        if !self.beats.is_empty() {
+            self.send_beats(heartbeat);
         }
     }
 
@@ -150,22 +162,60 @@ impl Outbox {
         self.headers.clear();
     }
 
-    fn send_announcements(&mut self, links: &[Arc<Link>], now: Time) {
+    fn send_frames(&mut self, links: &[Arc<Link>], now: Time) {
         for link in links {
             let messages = self
-                .announcements
+                .frames
                 .iter()
-                .zip(&self.frames)
-                .filter(|(a, _)| (a.interface, Family::of(&a.address)) == link.key)
-                .map(|(_, frame)| Message {
+                .filter(|frame| frame.key == link.key)
+                .map(|frame| Message {
                     target: Target::Bound,
                     parts: [frame.bytes.get(..frame.length).unwrap_or_default(), &[]],
                 });
             let sent = self.batch.send(link.announce(), messages);
             self.note(link.key, Activity::Announce, sent, now);
         }
-        self.announcements.clear();
         self.frames.clear();
+    }
+
+    /// Heartbeats are told by nobody else: what the kernel refuses is counted, and the next one comes soon.
+    fn send_beats(&mut self, heartbeat: Option<&HeartbeatPort>) {
+        let vitals = &self.ports.vitals;
+        let Some(port) = heartbeat else {
+            // Without sockets, which the plan says.
+            self.beats.clear();
+            return;
+        };
+        for beat in self.beats.drain(..) {
+            let (Some(bytes), Some(socket)) =
+                (port.sign(&beat), port.sockets.towards(beat.destination))
+            else {
+                vitals.beat_failures.fetch_add(1, Ordering::Relaxed);
+                continue;
+            };
+            let message = Message {
+                target: Target::Port {
+                    destination: beat.destination,
+                    port: PORT,
+                },
+                parts: [&bytes, &[]],
+            };
+            let sent = self.batch.send(socket, std::iter::once(message));
+            vitals
+                .beat_failures
+                .fetch_add(sent.failed, Ordering::Relaxed);
+        }
+    }
+
+    /// A heartbeat is not listened to: counted, and told of once in a while.
+    pub(super) fn refuse_heartbeat(&mut self, from: IpAddr, reason: HeartbeatError, now: Time) {
+        let vitals = &self.ports.vitals;
+        vitals.beats_refused.fetch_add(1, Ordering::Relaxed);
+        let quiet = self.refused_at.is_some_and(|at| now.since(at) < QUIET);
+        if !quiet {
+            self.refused_at = Some(now);
+            self.tell(Event::HeartbeatRefused { from, reason });
+        }
     }
 
     fn note(&mut self, key: LinkKey, activity: Activity, sent: Sent, now: Time) {
@@ -227,7 +277,18 @@ fn frame_of(announcement: &Announcement) -> Frame {
             copy(&mut bytes, &frame)
         }
     };
-    Frame { bytes, length }
+    let key = (announcement.interface, Family::of(&announcement.address));
+    Frame { key, bytes, length }
+}
+
+fn probe_of(probe: &Probe) -> Frame {
+    let mut bytes = [0; ndp::FRAME_LEN];
+    let length = match probe.address {
+        IpAddr::V4(address) => copy(&mut bytes, &arp::probe(probe.mac, address)),
+        IpAddr::V6(address) => copy(&mut bytes, &ndp::probe(probe.mac, address)),
+    };
+    let key = (probe.interface, Family::of(&probe.address));
+    Frame { key, bytes, length }
 }
 
 /// Copies `frame` to the front of `buffer`, and gives its length.

@@ -100,6 +100,8 @@ const fn subject_of(fact: &Fact) -> Option<Subject> {
         Fact::Installed { .. }
         | Fact::InstallFailed { .. }
         | Fact::Restored { .. }
-        | Fact::Weight { .. } => None,
+        | Fact::Weight { .. }
+        | Fact::Heartbeat { .. }
+        | Fact::Neighbour { .. } => None,
     }
 }

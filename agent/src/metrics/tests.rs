@@ -68,6 +68,8 @@ fn labels_are_bounded() {
         "from",
         "to",
         "activity",
+        "condition",
+        "outcome",
         "version",
         "le",
     ];

@@ -127,7 +127,7 @@ fn inside(interface: &Interface, network: IpAddr, prefix_length: u8) -> Option<u
 
 /// The longest prefix of an own subnet that holds `address`. The address itself, put on an interface by somebody
 /// else (real servers have it on `lo`), is no subnet; but where its owner has it is where the owner runs.
-fn around(interface: &Interface, address: IpAddr, is_owner: bool) -> Option<u8> {
+pub(super) fn around(interface: &Interface, address: IpAddr, is_owner: bool) -> Option<u8> {
     own(interface)
         .filter(|a| {
             (is_owner || a.address != address) && holds((a.address, a.prefix_length), address)

@@ -113,7 +113,13 @@ fn inventory() -> Inventory {
 
 /// With no Settings.
 fn plan_of(configs: &[NodeConfigSpec], keys: &Keys, inventory: &Inventory) -> Resolved {
-    resolve(configs, &NodeSettings::default(), keys, inventory)
+    resolve(
+        configs,
+        &NodeSettings::default(),
+        keys,
+        inventory,
+        &Speaker::default(),
+    )
 }
 
 fn index_of(config: &NodeConfigSpec, inventory: &Inventory) -> (Option<u32>, Vec<String>) {
@@ -242,9 +248,15 @@ fn settings_limit_announcements() {
         ..NodeSettings::default()
     };
     let budget = |settings: &NodeSettings| {
-        resolve(&[], settings, &Keys::default(), &inventory())
-            .plan
-            .announcements
+        resolve(
+            &[],
+            settings,
+            &Keys::default(),
+            &inventory(),
+            &Speaker::default(),
+        )
+        .plan
+        .announcements
     };
     let expected = AnnouncementBudget {
         frames_per_second: 50,

@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use vipkeeper_vrrp::{ForeignRouter, LastAdvertisement, Reason, StateName};
+use vipkeeper_vrrp::{
+    Evidence, ForeignRouter, HeartbeatCounters, LastAdvertisement, Reason, SplitCause, Standing,
+    StateName,
+};
 use vipkeeper_wire::Vrid;
 
 use super::*;
@@ -41,6 +44,14 @@ pub(crate) fn snapshot() -> Snapshot {
             kind(StateName::Backup, StateName::Active, Reason::NoResponse),
         ],
         last_advertisement: None,
+        evidence: vec![Standing {
+            evidence: Evidence::SplitBrain {
+                peer: [192, 0, 2, 3].into(),
+                cause: SplitCause::Heartbeat,
+                proven: true,
+            },
+            since: at - Duration::from_secs(5),
+        }],
         counters,
     };
     let waiting = RouterStatus {
@@ -57,6 +68,7 @@ pub(crate) fn snapshot() -> Snapshot {
             priority: 254,
             at: at - Duration::from_millis(73),
         }),
+        evidence: Vec::new(),
         counters: RouterCounters::default(),
         ..active.clone()
     };
@@ -66,6 +78,12 @@ pub(crate) fn snapshot() -> Snapshot {
         counters: NodeCounters {
             vrid_errors: 4,
             ..NodeCounters::default()
+        },
+        heartbeat: HeartbeatCounters {
+            sent: 400,
+            received: 399,
+            stale: 1,
+            ..HeartbeatCounters::default()
         },
         foreign: vec![ForeignRouter {
             interface: eth0,
@@ -118,6 +136,12 @@ pub(crate) fn state() -> State {
             addresses_refused: 1,
             ..Health::default()
         },
+        heartbeat: Heartbeat {
+            peers: 1,
+            authenticated: true,
+            refused: 2,
+            ..Heartbeat::default()
+        },
         findings: vec![Finding {
             severity: "warning".to_owned(),
             place: "web.yaml:4:7".to_owned(),
@@ -165,6 +189,13 @@ fn the_documented_fields_have_their_documented_names() {
             "advertisementIntervalMs": 250.0,
             "activeDownIntervalMs": 804.687,
             "skewTimeMs": 54.687,
+            "evidence": [{
+                "condition": "SplitBrain",
+                "since": "2026-11-23T05:59:55.000Z",
+                "peer": "192.0.2.3",
+                "cause": "Heartbeat",
+                "authenticated": true,
+            }],
             "lastAdvertisement": null,
             "counters": null,
         })

@@ -10,7 +10,7 @@ use crate::announce::Schedule;
 use crate::config::{Ifindex, RouterConfig, VirtualAddress};
 use crate::effects::Effects;
 use crate::input::{InterfaceState, RouterId, Ticket};
-use crate::output::{Announcement, Install, Output, Reason};
+use crate::output::{Announcement, GratuitousForm, Install, Output, Reason};
 use crate::phase::Choir;
 use crate::time::Time;
 use crate::timers;
@@ -257,6 +257,31 @@ impl Active {
             self.announcing = schedule.advance(addresses.len(), now);
         }
         sent
+    }
+
+    /// Announces one address out of turn, if it is held and the budget allows.
+    pub(crate) fn defend(
+        &self,
+        fx: &mut Effects,
+        now: Time,
+        interface: Ifindex,
+        link: &InterfaceState,
+        address: IpAddr,
+    ) -> bool {
+        let Holding::Held { refused } = &self.holding else {
+            return false;
+        };
+        let Some(mac) = link.mac.filter(|_| !refused.contains(&address)) else {
+            return false;
+        };
+        let announcement = Announcement {
+            interface,
+            mac,
+            address,
+            form: GratuitousForm::Request,
+            forwards: link.forwards_ipv6,
+        };
+        fx.announce(announcement, now).is_ok()
     }
 
     /// The Adver_Timer, the next announcement, or the end of its patience with an order, whichever is first.

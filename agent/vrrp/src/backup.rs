@@ -257,6 +257,7 @@ mod tests {
     fn heard(priority: u8, arrival: Time) -> Heard {
         Heard {
             source: [192, 0, 2, 9].into(),
+            source_mac: None,
             priority,
             interval: INTERVAL,
             arrival,

@@ -145,6 +145,7 @@ mod tests {
         let source = IpAddr::from([192, 0, 2, sender]);
         Heard {
             source,
+            source_mac: None,
             priority: 100,
             interval: SECOND,
             arrival,

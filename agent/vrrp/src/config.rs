@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub use vipkeeper_wire::vrrp::ChecksumForm;
 use vipkeeper_wire::{Family, Vrid};
 
+use crate::heartbeat::HeartbeatPlan;
+
 /// A network interface by its kernel index. An interface that is deleted and made again has another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ifindex(pub NonZeroU32);
@@ -337,4 +339,8 @@ pub struct Plan {
     pub routers: Vec<RouterConfig>,
     /// The announcement limit of every interface.
     pub announcements: AnnouncementBudget,
+    /// What the node tells other candidates by unicast; `None` for nothing, and then it hears nothing either.
+    pub heartbeat: Option<Arc<HeartbeatPlan>>,
+    /// Whether a router that was just configured asks if its addresses are free while it listens for the first time.
+    pub probes: bool,
 }

@@ -70,4 +70,8 @@ pub struct RouterCounters {
     pub checksum_rfc5798: u64,
     /// Announcements sent.
     pub announcements_sent: u64,
+    /// Times another Active was noticed beside us for longer than the protocol needs to end it.
+    pub split_brains: u64,
+    /// ARP and neighbour advertisements of others that claimed an address of ours while we were Active.
+    pub address_conflicts: u64,
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::announce::Bucket;
 use crate::config::{AnnouncementBudget, Ifindex};
 use crate::input::Ticket;
-use crate::output::{Announcement, Output, Report};
+use crate::output::{Announcement, Output, Probe, Report};
 use crate::phase::Phases;
 use crate::time::Time;
 
@@ -21,6 +21,10 @@ pub(crate) struct Effects {
     pub(crate) budget: AnnouncementBudget,
     buckets: BTreeMap<Ifindex, Bucket>,
     last_ticket: Ticket,
+    /// Whether first claims ask before they are made.
+    pub(crate) probes: bool,
+    /// A router changed its state since this was last asked.
+    changed: bool,
 }
 
 impl Effects {
@@ -34,6 +38,16 @@ impl Effects {
 
     pub(crate) fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// A router changed its state.
+    pub(crate) fn note_change(&mut self) {
+        self.changed = true;
+    }
+
+    /// Whether a router changed its state since the last call.
+    pub(crate) fn take_change(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// A ticket that no order had before.
@@ -57,6 +71,16 @@ impl Effects {
         bucket.take(&self.budget, now)?;
         self.push(Output::Announce(announcement));
         Ok(())
+    }
+}
+
+impl Effects {
+    /// Sends `probe` if its interface's budget for announcements allows.
+    pub(crate) fn probe(&mut self, probe: Probe, now: Time) {
+        let bucket = self.buckets.entry(probe.interface).or_default();
+        if bucket.take(&self.budget, now).is_ok() {
+            self.push(Output::Probe(probe));
+        }
     }
 }
 

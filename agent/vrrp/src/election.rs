@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use vipkeeper_wire::heartbeat::{Authenticity, Heartbeat, hash};
 use vipkeeper_wire::ip::Datagram;
 use vipkeeper_wire::{Family, MacAddr, Vrid};
 
@@ -17,6 +18,7 @@ use crate::deadlines::Deadlines;
 use crate::effects::Effects;
 use crate::foreign::{ForeignRouters, Stranger};
 use crate::frozen::{Format, pairs};
+use crate::heartbeat::{self, Beacon};
 use crate::input::{Command, Fact, Input, InterfaceState, Received, RouterId};
 use crate::output::{Output, Reason, Report};
 use crate::receive::{self, Refusal, Remarks};
@@ -89,6 +91,13 @@ pub struct Election {
     counters: NodeCounters,
     remarks: Remarks,
     foreign: ForeignRouters,
+    beacon: Beacon,
+    /// By the hash of their names.
+    #[serde(with = "pairs")]
+    by_hash: BTreeMap<(u64, Family), usize>,
+    /// By their addresses.
+    #[serde(with = "pairs")]
+    by_address: BTreeMap<(Ifindex, IpAddr), usize>,
     last_id: u32,
     /// The latest `now`.
     observed: Time,
@@ -127,6 +136,7 @@ impl Election {
                     router.start_if_able(fx, now);
                 });
                 self.settle_groups(now);
+                self.beacon.say_farewell(now);
             }
         }
     }
@@ -160,6 +170,25 @@ impl Election {
                 self.weights.insert((name, family), weight);
                 self.take_weights();
                 self.settle_groups(now);
+            }
+            Fact::Heartbeat {
+                from,
+                arrival,
+                authenticity,
+                heartbeat,
+            } => self.hear_heartbeat(now, from, arrival.min(now), authenticity, &heartbeat),
+            Fact::Neighbour {
+                interface,
+                arrival,
+                address,
+                mac,
+            } => {
+                if let Some(&slot) = self.by_address.get(&(interface, address)) {
+                    if let Some(router) = self.routers.get_mut(slot).and_then(Option::as_mut) {
+                        router.hear_neighbour(&mut self.fx, now, (address, mac), arrival.min(now));
+                    }
+                    self.follow_up(now, slot);
+                }
             }
         }
     }
@@ -215,6 +244,7 @@ impl Election {
         {
             self.handle_in_slot(now, slot, Event::Timeout);
         }
+        self.beat(now);
     }
 
     /// The next effect to carry out.
@@ -225,7 +255,8 @@ impl Election {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do, if nothing happens before.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
-        self.deadlines.first().map(|(at, _)| at)
+        let first = self.deadlines.first().map(|(at, _)| at);
+        first.into_iter().chain(self.beacon.deadline()).min()
     }
 
     /// How long frames may wait to be read without any consequence but for priority 0, which must not wait: zero
@@ -262,9 +293,10 @@ impl Election {
                 .order
                 .iter()
                 .filter_map(|&s| self.router(s))
-                .map(Router::status)
+                .map(|router| router.status(now.max(self.observed)))
                 .collect(),
             counters: self.counters,
+            heartbeat: self.beacon.counters,
             foreign: self.foreign.rows().to_vec(),
         }
     }
@@ -355,7 +387,10 @@ impl Election {
             .and_then(Option::as_mut);
         reason.count_for_node(&mut self.counters, router.is_some());
         match router {
-            Some(router) => remark_on(router, &mut self.fx, now, frame, reason),
+            Some(router) => {
+                remark_on(router, &mut self.fx, now, frame, reason);
+                router.note_rejected(now, frame.source, reason);
+            }
             None if self.remarks.may_tell(reason, frame.source, now) => {
                 let (interface, source) = (frame.interface, frame.source);
                 self.fx.report(Report::Refused {
@@ -370,10 +405,55 @@ impl Election {
         }
     }
 
+    /// Another candidate says how its routers are.
+    fn hear_heartbeat(
+        &mut self,
+        now: Time,
+        from: IpAddr,
+        arrival: Time,
+        authenticity: Authenticity,
+        heartbeat: &Heartbeat,
+    ) {
+        let Some(proven) = self.beacon.judge(heartbeat, authenticity) else {
+            return;
+        };
+        for row in &heartbeat.rows {
+            let on_link = self.beacon.is_on_link(from, row.router, row.family);
+            let Some(&slot) = self.by_hash.get(&(row.router, row.family)) else {
+                continue;
+            };
+            if let Some(router) = self.routers.get_mut(slot).and_then(Option::as_mut)
+                && router.config.vrid == row.vrid
+            {
+                let claim = heartbeat::claim(heartbeat, row, from, arrival, (proven, on_link));
+                router.hear_claim(&mut self.fx, now, claim);
+            }
+            self.follow_up(now, slot);
+        }
+    }
+
+    /// Sends the heartbeats that are due.
+    fn beat(&mut self, now: Time) {
+        if self.fx.take_change() {
+            self.beacon.hurry(now);
+        }
+        let (routers, by_hash) = (&self.routers, &self.by_hash);
+        let row = |name: u64, family: Family| {
+            let slot = by_hash.get(&(name, family))?;
+            let router = routers.get(*slot).and_then(Option::as_ref)?;
+            Some(router.row(now))
+        };
+        let fx = &mut self.fx;
+        self.beacon
+            .beat(now, row, |beat| fx.push(Output::Beat(beat)));
+    }
+
     /// Runs `plan`: routers it does not name leave, those it names are changed where they differ. Routers are
     /// found by name in an index: a thousand of them are compared in the time of a few advertisements.
     fn apply(&mut self, now: Time, plan: &Plan) {
         self.fx.budget = plan.announcements;
+        self.fx.probes = plan.probes;
+        self.beacon.apply(now, plan.heartbeat.as_ref());
         let wanted = runnable(plan);
         self.remove_others(now, &wanted);
         for config in &wanted {
@@ -471,12 +551,20 @@ impl Election {
 
     fn index(&mut self) {
         self.by_key.clear();
+        self.by_hash.clear();
+        self.by_address.clear();
         for &slot in &self.order {
-            if let Some(config) = self.routers[slot].as_ref().map(|r| &r.config)
-                && let Some(interface) = config.interface
-            {
+            let Some(config) = self.routers[slot].as_ref().map(|r| &r.config) else {
+                continue;
+            };
+            self.by_hash
+                .insert((hash(&config.name), config.family), slot);
+            if let Some(interface) = config.interface {
                 self.by_key
                     .insert((interface, config.family, config.vrid), slot);
+                let addresses = config.addresses.iter();
+                self.by_address
+                    .extend(addresses.map(|a| ((interface, a.address), slot)));
             }
         }
         self.groups = Groups::of(&self.routers);

@@ -13,7 +13,7 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 /// The format of frozen elections that this version writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// A frozen election's first word: always [`FORMAT`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use vipkeeper_wire::heartbeat::{Authenticity, Heartbeat};
 use vipkeeper_wire::{Family, MacAddr};
 
 use crate::config::{Ifindex, Plan};
@@ -113,6 +114,28 @@ pub enum Fact {
         router: RouterId,
         /// Which order.
         ticket: Ticket,
+    },
+    /// A heartbeat arrived, well-formed, and authenticated as far as there are keys.
+    Heartbeat {
+        /// From this address.
+        from: IpAddr,
+        /// When the kernel saw it, clamped as that of a frame.
+        arrival: Time,
+        /// Whether its sender has a key of ours.
+        authenticity: Authenticity,
+        /// What it says.
+        heartbeat: Heartbeat,
+    },
+    /// A neighbour told by ARP or neighbour advertisement that it has an address.
+    Neighbour {
+        /// On this interface.
+        interface: Ifindex,
+        /// When the kernel saw it, clamped as that of a frame.
+        arrival: Time,
+        /// The address.
+        address: IpAddr,
+        /// Where the neighbour says that it is.
+        mac: MacAddr,
     },
     /// Somebody had taken addresses of a router off, and they are back: the neighbours are told again.
     Restored {

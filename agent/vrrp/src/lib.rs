@@ -10,6 +10,7 @@
 //! | what an Active does | `active`, `phase` (when it advertises), `announce` (whom it tells) |
 //! | why a frame was refused | `receive`; form alone is [`vipkeeper_wire`]'s |
 //! | what a new plan changes | `router/reconfigure`, `election` |
+//! | what another node's word does, and a stranger's | `router/evidence`, `arbiter`; the heartbeat itself `heartbeat` |
 //! | what becomes of addresses that the kernel refuses | `router/holding` |
 //! | what a record of a run is, and how it is told again | `record`, `redaction` |
 //! | which routers move together, and when | `sync`, `router/bond` |
@@ -21,7 +22,7 @@
 //! It never opens, reads or writes anything, never asks for the time, never starts a thread and never panics,
 //! whatever it is told. A frame that is refused changes no state and moves no timer. Memory is bounded by the
 //! plan: what strangers send is kept in tables of fixed size. Nothing is installed, withdrawn or announced but
-//! by an [`Output`]. A promotion is never delayed by a probe.
+//! by an [`Output`]. A failover is never delayed by a probe, and no promotion without positive evidence.
 //!
 //! # Where it departs from RFC 9568
 //!
@@ -37,6 +38,8 @@
 //! | Over IPv4 both forms of the version 3 checksum are accepted, and sent until peers have taught one | most deployed routers use that of RFC 5798 (§5.2.8) |
 //! | Unicast peers, with a least TTL of their own; [`Preemption::Delayed`], which promotes at once when the delay ends | extensions, for networks without multicast and for nodes that need time after they came back |
 //! | Routers of a sync group advertise the lowest priority of all, move together, and for two intervals after a promotion leave ties to the link of the first (§6.4.2, §6.4.3 know one router alone) | services that only work on one node; the rules are those of keepalived's `vrrp_sync_group` |
+//! | Proof that another is Active, by a signed heartbeat, delays a promotion for a limited time and makes the lower of two Actives yield (§6.4.2, §6.4.3 know advertisements alone) | where advertisements are lost and nothing else is, two Actives would stay |
+//! | A first claim is held back while a stranger answers for an address and nobody advertises | two hosts with one address serve nobody |
 //! | No router advertisements, no redirects, no proxy ARP (§6.4.3, §8) | a virtual address is a service's, not a gateway's |
 //! | Version 2 refuses a count of zero (erratum 8299 is about version 3) | whoever obeyed it would leave every address unserved |
 //!
@@ -44,6 +47,7 @@
 
 mod active;
 mod announce;
+mod arbiter;
 mod backup;
 mod checksums;
 mod config;
@@ -54,6 +58,7 @@ mod election;
 mod foreign;
 mod frames;
 mod frozen;
+mod heartbeat;
 mod hexadecimal;
 mod input;
 mod output;
@@ -75,14 +80,17 @@ pub use config::{
 pub use counters::{NodeCounters, RouterCounters};
 pub use election::Election;
 pub use frozen::FORMAT;
+pub use heartbeat::{
+    Beat, HeartbeatCounters, HeartbeatPeer, HeartbeatPlan, HeartbeatRouter, SHORTEST_BEAT,
+};
 pub use input::{Command, Fact, Input, InterfaceState, Received, RouterId, Ticket};
 pub use output::{
-    Announcement, GratuitousForm, Install, Member, Output, Reason, Report, StateName, Transmit,
-    Withdraw,
+    Announcement, Evidence, GratuitousForm, Install, Member, Output, Probe, Reason, Report,
+    SplitCause, StateName, Transmit, Withdraw,
 };
 pub use receive::Refusal;
 pub use record::{Divergence, Line, Replay};
 pub use redaction::Redaction;
-pub use status::{ForeignRouter, LastAdvertisement, RouterStatus, Snapshot, Transitions};
+pub use status::{ForeignRouter, LastAdvertisement, RouterStatus, Snapshot, Standing, Transitions};
 pub use time::Time;
 pub use timers::INSTALL_PATIENCE;

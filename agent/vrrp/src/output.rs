@@ -10,6 +10,7 @@ pub use vipkeeper_wire::arp::GratuitousForm;
 use vipkeeper_wire::{Family, MacAddr};
 
 use crate::config::{Ifindex, VirtualAddress};
+use crate::heartbeat::Beat;
 use crate::input::{RouterId, Ticket};
 use crate::receive::Refusal;
 use crate::time::Time;
@@ -27,6 +28,10 @@ pub enum Output {
     Withdraw(Withdraw),
     /// Tell the neighbours of an interface where an address is now.
     Announce(Announcement),
+    /// Ask the neighbours of an interface whether an address is free. An answer is a `Fact::Neighbour`.
+    Probe(Probe),
+    /// Tell another candidate how our routers are.
+    Beat(Beat),
     /// Something a person or a metric wants to know. May be dropped when nobody reads; the snapshot has it all.
     Report(Report),
 }
@@ -90,6 +95,17 @@ pub struct Announcement {
     pub forwards: bool,
 }
 
+/// One ARP probe (RFC 5227 §2.1.1) or neighbour solicitation from nobody (RFC 4862 §5.4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Out of this interface.
+    pub interface: Ifindex,
+    /// The frame's source.
+    pub mac: MacAddr,
+    /// The address in question.
+    pub address: IpAddr,
+}
+
 /// The protocol's states (RFC 9568 §6.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum StateName {
@@ -133,6 +149,10 @@ pub enum Reason {
     HigherPriority,
     /// An advertisement of equal priority arrived from a higher address.
     HigherAddress,
+    /// Another Active, which ranks above, was heard by its heartbeat alone.
+    PeerActive,
+    /// Another said that it is Active, but its advertisements stayed out for as long as a promotion may be held.
+    HoldEnded,
     /// No interface matches its configuration.
     InterfaceMissing,
     /// Its interface is down or has no carrier.
@@ -171,6 +191,8 @@ impl Reason {
             Self::Preempted => "Preempted",
             Self::HigherPriority => "HigherPriority",
             Self::HigherAddress => "HigherAddress",
+            Self::PeerActive => "PeerActive",
+            Self::HoldEnded => "HoldEnded",
             Self::InterfaceMissing => "InterfaceMissing",
             Self::InterfaceDown => "InterfaceDown",
             Self::SourceMissing => "SourceMissing",
@@ -281,6 +303,19 @@ pub enum Report {
         /// The first.
         first: IpAddr,
     },
+    /// Evidence of something that should not be appeared or is over.
+    Evidence {
+        /// When.
+        at: Time,
+        /// The VirtualRouter's name.
+        name: Arc<str>,
+        /// Its family.
+        family: Family,
+        /// Of what.
+        evidence: Evidence,
+        /// Whether it is over.
+        ended: bool,
+    },
     /// The election was not run for longer than a router could bear; it listens before it acts.
     Stalled {
         /// When it noticed.
@@ -288,4 +323,91 @@ pub enum Report {
         /// How long after the first missed deadline.
         late: Duration,
     },
+}
+
+/// What should not be, as far as a router instance can see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "condition", rename_all_fields = "camelCase")]
+pub enum Evidence {
+    /// Another node is Active as well.
+    SplitBrain {
+        /// Where the other advertises from.
+        peer: IpAddr,
+        /// What tells.
+        cause: SplitCause,
+        /// Whether the other proved to have the installation key.
+        proven: bool,
+    },
+    /// Somebody who takes no part uses an address that we hold.
+    AddressConflict {
+        /// Which.
+        address: IpAddr,
+        /// Where the other is.
+        mac: MacAddr,
+    },
+    /// Advertisements for this router are refused while it is Active: their sender may be Active, too.
+    PeerRejected {
+        /// Whose.
+        source: IpAddr,
+        /// Why the last was.
+        reason: Refusal,
+    },
+    /// It would be Active by now, but a peer says that it is.
+    PromotionHeld {
+        /// Where the peer's heartbeat comes from.
+        peer: IpAddr,
+    },
+    /// It would make its first claim by now, but somebody who does not advertise has one of its addresses.
+    ClaimHeld {
+        /// Which.
+        address: IpAddr,
+        /// Where the other is.
+        mac: MacAddr,
+    },
+}
+
+impl Evidence {
+    /// The condition (DESIGN §5) that it is evidence for, or what is held back.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::SplitBrain { .. } => "SplitBrain",
+            Self::AddressConflict { .. } => "AddressConflict",
+            Self::PeerRejected { .. } => "PeerRejected",
+            Self::PromotionHeld { .. } => "PromotionHeld",
+            Self::ClaimHeld { .. } => "ClaimHeld",
+        }
+    }
+
+    /// The words of [`as_str`](Self::as_str).
+    pub const WORDS: [&'static str; 5] = [
+        "SplitBrain",
+        "AddressConflict",
+        "PeerRejected",
+        "PromotionHeld",
+        "ClaimHeld",
+    ];
+}
+
+/// What tells that there are two Actives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SplitCause {
+    /// The other's heartbeat, while its advertisements stay out.
+    Heartbeat,
+    /// The other's advertisements, which go on though they rank below ours: it does not hear us.
+    Advertisements,
+    /// ARP or neighbour advertisements from the other's Ethernet address.
+    Neighbour,
+}
+
+impl SplitCause {
+    /// A word for logs, metrics and status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Heartbeat => "Heartbeat",
+            Self::Advertisements => "Advertisements",
+            Self::Neighbour => "Neighbour",
+        }
+    }
 }

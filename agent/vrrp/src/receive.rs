@@ -109,6 +109,29 @@ impl Refusal {
         }
     }
 
+    /// Whether a frame that was refused for this may be another Active's, unheard because of how it is configured.
+    pub(crate) const fn may_hide_a_peer(self) -> bool {
+        match self {
+            Self::Ttl
+            | Self::Version
+            | Self::Length
+            | Self::Checksum
+            | Self::Destination
+            | Self::UnknownPeer
+            | Self::AuthenticationType
+            | Self::Authentication
+            | Self::Interval
+            | Self::LinkLocal
+            | Self::AddressList => true,
+            Self::Malformed
+            | Self::Looped
+            | Self::Type
+            | Self::Vrid
+            | Self::OwnerConflict
+            | Self::DuplicateSource => false,
+        }
+    }
+
     /// Counts it for the node, where RFC 8347 has the counter there.
     pub(crate) fn count_for_node(self, counters: &mut NodeCounters, router_known: bool) {
         match self {
@@ -253,6 +276,7 @@ pub(crate) fn check_meaning(
     }
     Ok(Heard {
         source: frame.source,
+        source_mac: frame.source_mac,
         priority: packet.priority(),
         interval: packet.interval(),
         arrival: frame.arrival,

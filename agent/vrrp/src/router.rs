@@ -9,9 +9,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use vipkeeper_wire::Family;
+use vipkeeper_wire::{Family, MacAddr};
 
 use crate::active::Active;
+use crate::arbiter::{Arbiter, FirstClaim};
 use crate::backup::{Backup, Hearing, Wait};
 use crate::checksums::Lessons;
 use crate::config::{ChecksumForm, RouterConfig};
@@ -25,12 +26,14 @@ use crate::status::{LastAdvertisement, Transitions};
 use crate::time::Time;
 
 mod bond;
+mod evidence;
 mod holding;
 mod host;
 mod observed;
 mod reconfigure;
 
 pub(crate) use bond::Bond;
+use evidence::Verdict;
 
 /// A router instance of this node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -57,6 +60,8 @@ pub(crate) struct Router {
     transitions_by_kind: Vec<Transitions>,
     weight: i16,
     last: Option<LastAdvertisement>,
+    /// What is known of others besides their advertisements.
+    arbiter: Arbiter,
     /// How often in a row the kernel refused the addresses.
     install_failures: u32,
     /// The node is leaving every election.
@@ -108,6 +113,7 @@ pub(crate) enum Event {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Heard {
     pub(crate) source: IpAddr,
+    pub(crate) source_mac: Option<MacAddr>,
     pub(crate) priority: u8,
     /// The sender's Advertisement_Interval.
     pub(crate) interval: Duration,
@@ -134,6 +140,7 @@ impl Router {
             transitions_by_kind: Vec::new(),
             weight: 0,
             last: None,
+            arbiter: Arbiter::default(),
             install_failures: 0,
             stopping: false,
             bond: None,
@@ -172,7 +179,11 @@ impl Router {
 
             (State::Backup(_), Event::Startup) => {}
             (State::Backup(_), Event::Leave(reason)) => self.leave(fx, now, reason),
-            (State::Backup(_), Event::Timeout) => self.end_of_waiting(fx, now),
+            (State::Backup(_), Event::Timeout) => {
+                self.forget(fx, now);
+                self.ask_again(fx, now);
+                self.end_of_waiting(fx, now);
+            }
             (State::Backup(_), Event::Stalled) => self.listen_again(now),
             (State::Backup(_), Event::Heard(heard)) => self.hear_as_backup(now, &heard),
             (
@@ -242,6 +253,7 @@ impl Router {
         } else {
             let backup = Backup::new(now, Wait::Down, self.config.protocol.interval());
             self.enter(fx, now, State::Backup(backup), Reason::Startup, None);
+            self.ask_before_first_claim(fx, now);
         }
     }
 
@@ -260,11 +272,15 @@ impl Router {
         let State::Backup(backup) = &self.state else {
             return;
         };
-        let Some(reason) = backup.promotion(now, &hearing) else {
+        let Some(mut reason) = backup.promotion(now, &hearing) else {
+            // Its timer runs again: what was held back is not due any more.
+            self.arbiter.hold = None;
             return;
         };
-        if !self.may_promote() {
-            return;
+        match self.may_promote(fx, now) {
+            Verdict::Granted => {}
+            Verdict::HoldEnded => reason = Reason::HoldEnded,
+            Verdict::Held => return,
         }
         match &mut self.state {
             // With its group, when the last of its members wants to.
@@ -275,12 +291,6 @@ impl Router {
                 self.promote(fx, now, reason);
             }
         }
-    }
-
-    /// The gate that every promotion passes, but the owner's at startup. It grants at once: only positive
-    /// evidence of another Active may hold a promotion back, and nothing gathers such evidence yet.
-    fn may_promote(&self) -> bool {
-        true
     }
 
     /// To Active, with the interface's own MAC address: advertise, install, and announce when the kernel has
@@ -294,11 +304,13 @@ impl Router {
         self.advertise(fx, now, self.effective_priority());
         active.install(fx, now, self.id, &self.config, interface);
         self.counters.active_transitions += 1;
+        self.arbiter.first_claim = FirstClaim::Made;
         self.enter(fx, now, State::Active(active), reason, None);
         self.announce(fx, now);
     }
 
     fn active_timeout(&mut self, fx: &mut Effects, now: Time) {
+        self.forget(fx, now);
         let State::Active(active) = &mut self.state else {
             return;
         };
@@ -313,6 +325,8 @@ impl Router {
 
     fn listen_again(&mut self, now: Time) {
         let hearing = self.hearing();
+        self.arbiter.hold = None;
+        self.arbiter.deaf_until = now;
         if let State::Backup(backup) = &mut self.state {
             *backup = Backup::after_stall(now, backup.adver_interval, &hearing);
         }
@@ -350,6 +364,9 @@ impl Router {
     /// Answers a lower priority, or a leaving router, at once; a lower one may also have moved our neighbours'
     /// entries to itself.
     fn reassert(&mut self, fx: &mut Effects, now: Time, heard: &Heard) {
+        if heard.priority > 0 {
+            self.note_duel(fx, now, heard);
+        }
         let State::Active(active) = &mut self.state else {
             return;
         };
@@ -386,6 +403,8 @@ impl Router {
         reason: Reason,
         source: Option<IpAddr>,
     ) {
+        self.leave_evidence(fx, now);
+        fx.note_change();
         let from = self.state_name();
         self.state = state;
         let to = self.state_name();
@@ -428,6 +447,12 @@ impl Router {
     }
 
     fn note_heard(&mut self, heard: &Heard) {
+        self.arbiter
+            .note_advertisement(heard.source, heard.source_mac, heard.arrival);
+        // Somebody advertises: this is no first claim, and what was held back waits for a timer again.
+        self.arbiter.first_claim = FirstClaim::Made;
+        self.arbiter.hold = None;
+        self.arbiter.following = None;
         self.last = Some(LastAdvertisement {
             from: heard.source,
             priority: heard.priority,
@@ -474,8 +499,15 @@ impl Router {
     pub(crate) fn deadline(&self) -> Option<Time> {
         match &self.state {
             State::Initialize { retry } => *retry,
-            State::Backup(backup) => backup.wake_up(&self.hearing()),
-            State::Active(active) => Some(active.deadline()),
+            State::Backup(backup) => {
+                let held = self.arbiter.hold_ends();
+                let due = held.or_else(|| backup.wake_up(&self.hearing()));
+                due.into_iter().chain(self.arbiter.deadline()).min()
+            }
+            State::Active(active) => {
+                let due = active.deadline();
+                Some(self.arbiter.deadline().map_or(due, |at| at.min(due)))
+            }
         }
     }
 
@@ -495,7 +527,10 @@ impl Router {
     pub(crate) fn is_stalled(&self, now: Time) -> bool {
         match &self.state {
             State::Initialize { .. } => false,
-            State::Backup(backup) => backup.is_stalled(now, &self.hearing()),
+            State::Backup(backup) => match self.arbiter.hold_ends() {
+                Some(due) => now.since(due) > backup.adver_interval,
+                None => backup.is_stalled(now, &self.hearing()),
+            },
             State::Active(active) => active.is_stalled(now, self.active_down_interval()),
         }
     }

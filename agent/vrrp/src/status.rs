@@ -9,7 +9,8 @@ use vipkeeper_wire::{Family, Vrid};
 
 use crate::config::Ifindex;
 use crate::counters::{NodeCounters, RouterCounters};
-use crate::output::{Member, Reason, StateName};
+use crate::heartbeat::HeartbeatCounters;
+use crate::output::{Evidence, Member, Reason, StateName};
 use crate::time::Time;
 
 /// The whole election at one moment.
@@ -21,6 +22,8 @@ pub struct Snapshot {
     pub routers: Vec<RouterStatus>,
     /// What is counted for the node as a whole.
     pub counters: NodeCounters,
+    /// What is counted about heartbeats.
+    pub heartbeat: HeartbeatCounters,
     /// Valid advertisements for VRIDs that nobody configured here.
     pub foreign: Vec<ForeignRouter>,
 }
@@ -68,6 +71,8 @@ pub struct RouterStatus {
     pub transitions_by_kind: Vec<Transitions>,
     /// The last acceptable advertisement.
     pub last_advertisement: Option<LastAdvertisement>,
+    /// What should not be, since when; at most one of each kind.
+    pub evidence: Vec<Standing>,
     /// Its counters.
     pub counters: RouterCounters,
 }
@@ -84,6 +89,15 @@ pub struct Transitions {
     pub reason: Reason,
     /// How many.
     pub count: u64,
+}
+
+/// Evidence that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Of what.
+    pub evidence: Evidence,
+    /// Since when.
+    pub since: Time,
 }
 
 /// The last acceptable advertisement of a virtual router.

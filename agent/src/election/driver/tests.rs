@@ -5,8 +5,8 @@ use std::num::NonZeroU8;
 use std::time::Instant;
 
 use vipkeeper_vrrp::{
-    AnnouncementBudget, Centiseconds, ChecksumPolicy, Fact, Ifindex, InterfaceState, Plan,
-    Preemption, Priority, Protocol, RouterConfig, Snapshot, StateName, Transport, VirtualAddress,
+    Centiseconds, ChecksumPolicy, Fact, Ifindex, InterfaceState, Plan, Preemption, Priority,
+    Protocol, RouterConfig, Snapshot, StateName, Transport, VirtualAddress,
 };
 use vipkeeper_wire::{Family, Vrid};
 
@@ -82,7 +82,7 @@ fn plan() -> Plan {
     };
     Plan {
         routers: vec![router],
-        announcements: AnnouncementBudget::default(),
+        ..Plan::default()
     }
 }
 
@@ -103,7 +103,11 @@ fn deliver(ports: &Ports) {
 
 fn command(ports: &Ports, command: Command) {
     let links = Arc::new([]);
-    ports.deliveries.replace(Delivery { command, links });
+    ports.deliveries.replace(Delivery {
+        command,
+        links,
+        heartbeat: None,
+    });
 }
 
 fn next_order(ports: &Ports) -> Order {

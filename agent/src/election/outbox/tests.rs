@@ -113,14 +113,14 @@ fn orders_that_do_not_fit_wait_in_their_order() {
     for ticket in 0..5_000 {
         outbox.put(install(ticket));
     }
-    outbox.flush(&[], Time::ZERO);
+    outbox.flush(&[], None, Time::ZERO);
     assert!(outbox.has_backlog());
     let mut tickets = Vec::new();
     while tickets.len() < 5_000 {
         while let Some(Order::Install(install)) = ports.orders.pop() {
             tickets.push(install.ticket.0);
         }
-        outbox.flush(&[], Time::ZERO);
+        outbox.flush(&[], None, Time::ZERO);
     }
     assert!(!outbox.has_backlog());
     assert!(tickets.iter().copied().eq(0..5_000));

@@ -4,8 +4,7 @@ use std::num::{NonZeroU8, NonZeroU16};
 use std::sync::Arc;
 
 use vipkeeper_vrrp::{
-    AnnouncementBudget, Centiseconds, ChecksumPolicy, Preemption, Priority, Protocol, RouterConfig,
-    Ticket, Transport,
+    Centiseconds, ChecksumPolicy, Preemption, Priority, Protocol, RouterConfig, Ticket, Transport,
 };
 use vipkeeper_wire::{Family, Vrid};
 
@@ -84,7 +83,7 @@ impl Running {
         let router = router(interface, priority, addresses(texts));
         self.holdings.prepare(&Plan {
             routers: vec![router],
-            announcements: AnnouncementBudget::default(),
+            ..Plan::default()
         });
     }
 

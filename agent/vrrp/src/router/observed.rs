@@ -1,5 +1,9 @@
 //! A router instance as an observer sees it.
 
+use std::time::Duration;
+
+use vipkeeper_wire::heartbeat::{self, Row, hash};
+
 use super::{Router, State};
 use crate::output::{Reason, StateName};
 use crate::status::{RouterStatus, Transitions};
@@ -29,8 +33,30 @@ impl Router {
         (matches!(self.state, State::Backup(_)) && heard_as_backup).then_some(last.at)
     }
 
+    /// This instance as the node's heartbeat tells it.
+    pub(crate) fn row(&self, now: Time) -> Row {
+        let millis = |span: Duration| u32::try_from(span.as_millis()).unwrap_or(u32::MAX - 1);
+        Row {
+            router: hash(&self.config.name),
+            family: self.config.family,
+            vrid: self.config.vrid,
+            state: match self.state_name() {
+                StateName::Initialize => heartbeat::State::Initialize,
+                StateName::Backup => heartbeat::State::Backup,
+                StateName::Active => heartbeat::State::Active,
+            },
+            priority: self.effective_priority(),
+            heard_ms: self
+                .last
+                .map(|last| millis(now.since(last.at)).min(u32::MAX - 1)),
+            interval_ms: millis(self.config.protocol.interval()),
+            mac: self.link.and_then(|link| link.mac),
+            source: self.source(),
+        }
+    }
+
     /// This instance as an observer sees it.
-    pub(crate) fn status(&self) -> RouterStatus {
+    pub(crate) fn status(&self, now: Time) -> RouterStatus {
         let adver_interval = self.adver_interval();
         let (installed, refused) = match &self.state {
             State::Active(active) => active.holding(self.config.addresses.len()),
@@ -57,6 +83,7 @@ impl Router {
             transitions: self.transitions,
             transitions_by_kind: self.transitions_by_kind.clone(),
             last_advertisement: self.last,
+            evidence: self.arbiter.standing(now),
             counters: self.counters,
         }
     }

@@ -2,6 +2,7 @@
 //! and start anew.
 
 use super::{Router, State};
+use crate::arbiter::Arbiter;
 use crate::checksums::Lessons;
 use crate::config::{RouterConfig, Transport, VirtualAddress};
 use crate::effects::Effects;
@@ -88,6 +89,7 @@ impl Router {
         self.link = None;
         self.of_host = Vec::new();
         self.last = None;
+        self.arbiter = Arbiter::default();
         self.install_failures = 0;
         self.state = State::Initialize { retry: None };
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vipkeeper_vrrp::{
-    AnnouncementBudget, Centiseconds, ChecksumForm, ChecksumPolicy, Command, Election, Fact,
-    Ifindex, Install, InterfaceState, Output, Peer, Plan, Preemption, Priority, Protocol, Report,
-    RouterConfig, RouterCounters, RouterStatus, StateName, Time, Transmit, Transport,
+    AnnouncementBudget, Centiseconds, ChecksumForm, ChecksumPolicy, Command, Election, Evidence,
+    Fact, Ifindex, Install, InterfaceState, Output, Peer, Plan, Preemption, Priority, Protocol,
+    Report, RouterConfig, RouterCounters, RouterStatus, StateName, Time, Transmit, Transport,
     VirtualAddress,
 };
 use vipkeeper_wire::vrrp::{Accept, Endpoints, GROUP_V4, GROUP_V6, Packet};
@@ -162,6 +162,8 @@ pub(crate) struct Bench {
     pub(crate) election: Election,
     pub(crate) now: Time,
     pub(crate) kernel: Kernel,
+    /// Of a plan, everything but routers and announcements.
+    pub(crate) surroundings: Plan,
 }
 
 impl Bench {
@@ -171,6 +173,7 @@ impl Bench {
             election: Election::new(),
             now: Time::ZERO + Duration::from_secs(3_600),
             kernel: Kernel::Confirms,
+            surroundings: Plan::default(),
         }
     }
 
@@ -230,6 +233,7 @@ impl Bench {
         let plan = Plan {
             routers: routers.to_vec(),
             announcements,
+            ..self.surroundings.clone()
         };
         self.command(Command::Apply(Arc::new(plan)))
     }
@@ -363,9 +367,17 @@ impl Bench {
 
     /// Everything of the first router that a refused frame must leave alone.
     pub(crate) fn untouched(&self) -> (RouterStatus, Option<Time>) {
+        let status = self.status();
         let status = RouterStatus {
             counters: RouterCounters::default(),
-            ..self.status()
+            // That frames are refused is told, and changes nothing.
+            evidence: status
+                .evidence
+                .iter()
+                .filter(|s| !matches!(s.evidence, Evidence::PeerRejected { .. }))
+                .copied()
+                .collect(),
+            ..status
         };
         (status, self.election.next_timeout())
     }
@@ -385,6 +397,8 @@ fn line(output: &Output) -> String {
         Output::Install(_) => "install".into(),
         Output::Withdraw(_) => "withdraw".into(),
         Output::Announce(announcement) => format!("announce {}", announcement.address),
+        Output::Probe(probe) => format!("probe {}", probe.address),
+        Output::Beat(beat) => format!("beat {}", beat.destination),
         Output::Report(Report::Transition {
             from, to, reason, ..
         }) => format!("{} > {}: {}", from.as_str(), to.as_str(), reason.as_str()),
@@ -399,6 +413,12 @@ fn line(output: &Output) -> String {
             format!("announced after {} ms", silence.as_millis())
         }
         Output::Report(Report::Stalled { .. }) => "stalled".into(),
+        Output::Report(Report::Evidence {
+            evidence, ended, ..
+        }) => {
+            let ended = if *ended { " over" } else { "" };
+            format!("evidence: {}{ended}", evidence.as_str())
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod forge;
 
 mod active;
 mod announcements;
+mod arbiter;
 mod backup;
 mod checksums;
 mod coverage;

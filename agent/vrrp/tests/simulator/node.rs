@@ -7,8 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use vipkeeper_vrrp::{
-    AnnouncementBudget, Election, Fact, Ifindex, Install, InterfaceState, Plan, RouterId,
-    StateName, Ticket, Withdraw,
+    Election, Fact, Ifindex, Install, InterfaceState, Plan, RouterId, StateName, Ticket, Withdraw,
 };
 use vipkeeper_wire::{Family, MacAddr};
 
@@ -163,7 +162,7 @@ pub(crate) fn plan(
         routers: named
             .filter_map(|(group, member)| Some(group.config(member.as_ref()?, node, interface)))
             .collect(),
-        announcements: AnnouncementBudget::default(),
+        ..Plan::default()
     })
 }
 

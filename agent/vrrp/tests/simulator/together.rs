@@ -382,7 +382,11 @@ impl Together {
                         return Err(self.violation("P8", "somebody changed its state"));
                     }
                 }
-                Output::Withdraw(_) | Output::Announce(_) | Output::Report(_) => {}
+                Output::Withdraw(_)
+                | Output::Announce(_)
+                | Output::Probe(_)
+                | Output::Beat(_)
+                | Output::Report(_) => {}
             }
         }
         for install in installs {

@@ -171,6 +171,8 @@ impl World {
                             router.reference.refuse_installation(now);
                         }
                     }
+                    // The schedules of the arbiter are its own: `tests/arbiter`.
+                    Fact::Heartbeat { .. } | Fact::Neighbour { .. } => {}
                     Fact::Weight { name, weight, .. } => {
                         for (router, _) in with_groups.filter(|(_, g)| g.name == *name) {
                             router.reference.set_weight(*weight);
@@ -236,6 +238,9 @@ impl World {
                 Ok(())
             }
             Output::Announce(announcement) => self.announce(node, edited, announcement),
+            Output::Beat(_) | Output::Probe(_) => {
+                self.fail(node, "P4", "it beats or probes without being told to")
+            }
             Output::Report(Report::Transition { name, from, to, .. }) => {
                 let Some(group) = self.groups.iter().position(|g| g.name == name) else {
                     return self.fail(node, "P4", "a transition of an unknown router");
@@ -254,7 +259,8 @@ impl World {
                 | Report::AddressesRefused { .. }
                 | Report::AddressConflict { .. }
                 | Report::Announced { .. }
-                | Report::Stalled { .. },
+                | Report::Stalled { .. }
+                | Report::Evidence { .. },
             ) => Ok(()),
         }
     }
