@@ -115,9 +115,16 @@ async fn live(
             (senses, beginning)
         }
     };
-    // The ledger and its lock are ours alone now.
+    if beginning.takeover.is_none() {
+        // The ledger and its lock are ours alone now.
+        guardian.arm();
+    }
+    let mut running =
+        Running::begin(args, home, senses, beginning, &threads, desired, memory).await?;
+    // Not before the election's first turn: up to the confirmation the process before goes on if this one dies, and
+    // then nobody may take its addresses off.
     guardian.arm();
-    let running = Running::begin(args, home, senses, beginning, &threads, desired, memory).await?;
+    running.confirm();
     running.run(&mut threads, &mut signals, &guardian).await
 }
 
@@ -255,6 +262,7 @@ struct Running {
     gate: Arc<Mutex<Supplied>>,
     successors: mpsc::Receiver<Successor>,
     assets: Arc<Assets>,
+    confirmation: Option<Confirmation>,
 }
 
 impl Running {
@@ -294,9 +302,6 @@ impl Running {
         let socket = admin::bind(&home.run_dir.join(SOCKET))?;
         let (node, instance) = (home.node.clone(), home.instance.clone());
         let is_takeover = confirmation.is_some();
-        if let Some(confirmation) = confirmation {
-            tokio::task::spawn_blocking(move || confirmation.confirm());
-        }
         let (stop, stopping) = watch::channel(false);
         // One at a time: the admin refuses the next.
         let (successor, successors) = mpsc::channel(1);
@@ -320,7 +325,15 @@ impl Running {
             gate,
             successors,
             assets,
+            confirmation,
         })
+    }
+
+    /// Tells the process before that it may end, if there is one.
+    fn confirm(&mut self) {
+        if let Some(confirmation) = self.confirmation.take() {
+            tokio::task::spawn_blocking(move || confirmation.confirm());
+        }
     }
 
     async fn run(
