@@ -22,6 +22,8 @@ mod machine;
 mod manifests;
 #[path = "netns/many.rs"]
 mod many;
+#[path = "netns/objects.rs"]
+mod objects;
 #[path = "netns/observability.rs"]
 mod observability;
 #[path = "netns/owner.rs"]
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         refusal::TESTS,
         failover::TESTS,
         hostile::TESTS,
+        objects::TESTS,
         observability::TESTS,
         takeover::TESTS,
         many::TESTS,
