@@ -126,14 +126,19 @@ fn inside(interface: &Interface, network: IpAddr, prefix_length: u8) -> Option<u
 }
 
 /// The longest prefix of an own subnet that holds `address`. The address itself, put on an interface by somebody
-/// else (real servers have it on `lo`), is no subnet; but where its owner has it is where the owner runs.
+/// else (real servers have it on `lo`), is no subnet; with a subnet of its own it is where its owner runs.
 pub(super) fn around(interface: &Interface, address: IpAddr, is_owner: bool) -> Option<u8> {
     own(interface)
-        .filter(|a| {
-            (is_owner || a.address != address) && holds((a.address, a.prefix_length), address)
-        })
+        .filter(|a| a.address != address || (is_owner && !is_host(a)))
+        .filter(|a| holds((a.address, a.prefix_length), address))
         .map(|a| a.prefix_length)
         .max()
+}
+
+/// Whether an address stands for itself alone: /32 or /128.
+fn is_host(address: &InterfaceAddress) -> bool {
+    let bits = if address.address.is_ipv4() { 32 } else { 128 };
+    address.prefix_length == bits
 }
 
 fn default_route(interface: &Interface, family: AddressFamily) -> bool {

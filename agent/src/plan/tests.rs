@@ -468,3 +468,25 @@ fn families_are_a_group_of_their_own_unless_independent_or_in_a_named_one() {
         assert_eq!(groups(&grouped), [gateway.clone(), gateway.clone()]);
     }
 }
+
+#[test]
+fn an_owner_runs_where_its_address_is_and_a_note_names_what_is_missing() {
+    let owner = |address: &str| NodeConfigSpec {
+        priority: 255,
+        ..config("r", address)
+    };
+    // The address of eth1 itself: no evidence for anybody but its owner.
+    assert_eq!(index_of(&config("r", "192.0.2.1"), &inventory()).0, None);
+    let (found, notes) = index_of(&owner("192.0.2.1"), &inventory());
+    assert_eq!((found, notes), (Some(3), Vec::new()));
+    let (found, notes) = index_of(&owner("192.0.2.100"), &inventory());
+    assert_eq!(
+        found,
+        Some(3),
+        "the election keeps it out until it is there"
+    );
+    assert!(
+        notes[0].contains("eth1 has no 192.0.2.100 of its own"),
+        "{notes:?}"
+    );
+}
