@@ -1,7 +1,8 @@
-//! What the agent answers: `/state` and `/record` on its socket in the run directory, `/metrics`, `/healthz` and `/readyz` there
-//! and on `--listen`.
+//! What the agent answers: `/state`, `/record` and `/drain` on its socket in the run directory, `/metrics`, `/healthz`
+//! and `/readyz` there and on `--listen`.
 //!
-//! Read-only. Owns the one way to a snapshot: requests are served one after the other.
+//! Owns the one way to a snapshot: requests are served one after the other. Nothing changes but by a POST on the
+//! socket.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::Json;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path as Segment, Request, State as Extract};
@@ -26,10 +28,11 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{debug, info};
 use vipkeeper_vrrp::Snapshot;
 
 use crate::clock;
+use crate::drain::{self, Drains, Refusal};
 use crate::election::Ports;
 use crate::inventory::Inventory;
 use crate::metrics::{self, Distributions};
@@ -51,6 +54,8 @@ const CONNECTIONS: usize = 64;
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(10);
 /// How long nothing is accepted after accepting failed.
 const BREATHER: Duration = Duration::from_millis(100);
+/// Where `drain`, `failover` and `undrain` are asked for: POST, a [`drain::Request`] as JSON.
+pub const DRAIN: &str = "/drain";
 /// What a state is served as.
 const JSON: &str = "application/json";
 /// What a record is served as.
@@ -72,6 +77,8 @@ pub struct Sources {
     pub inventory: watch::Receiver<Arc<Inventory>>,
     /// Findings of the configuration.
     pub desired: watch::Receiver<Arc<Desired>>,
+    /// What is drained.
+    pub drains: Drains,
     /// What is served.
     pub served: watch::Receiver<Arc<Served>>,
     /// Why memory is not locked, if it is not.
@@ -120,6 +127,7 @@ impl Admin {
             .routes_for_everyone()
             .route("/state", get(state))
             .route("/record/{seconds}", get(record))
+            .route(DRAIN, post(heed))
             .route(takeover::PATH, post(take_over));
         let service = TowerToHyperService::new(routes.with_state(self));
         let mut connections = JoinSet::new();
@@ -327,6 +335,31 @@ async fn scrape(Extract(admin): Extract<Arc<Admin>>) -> Response {
     match text {
         Ok(text) => ([(header::CONTENT_TYPE, PROMETHEUS)], text).into_response(),
         Err(error) => unavailable(&format!("{error:#}")),
+    }
+}
+
+async fn heed(
+    Extract(admin): Extract<Arc<Admin>>,
+    Json(request): Json<drain::Request>,
+) -> Response {
+    let desired = Arc::clone(&admin.sources.desired.borrow());
+    match admin.sources.drains.ask(&request, &desired.configs).await {
+        Ok(answer) => {
+            info!(?request, "asked by the admin socket");
+            answer.into_response()
+        }
+        Err(refusal) => {
+            let status = match &refusal {
+                Refusal::Unknown { .. } => StatusCode::NOT_FOUND,
+                Refusal::Ambiguous(_) => StatusCode::BAD_REQUEST,
+                Refusal::Owner(_) | Refusal::WholeNode | Refusal::NotDrained(_) => {
+                    StatusCode::CONFLICT
+                }
+                Refusal::Unwritable { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            let text = format!("{:#}\n", anyhow::Error::from(refusal));
+            (status, text).into_response()
+        }
     }
 }
 

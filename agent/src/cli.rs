@@ -58,6 +58,30 @@ pub enum Verb {
         /// The record.
         record: PathBuf,
     },
+    /// Leave all virtual addresses to other nodes: every router takes part with priority 1 until `undrain`, also
+    /// after a restart.
+    Drain {
+        /// Which agent.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Leave the addresses of one router to other nodes: it takes part with priority 1 until `undrain`, also after a
+    /// restart.
+    Failover {
+        /// Which agent.
+        #[command(flatten)]
+        place: Place,
+        /// Which router; may be left out where there is one.
+        router: Option<String>,
+    },
+    /// Take back `drain` and every `failover`, or the `failover` of one router.
+    Undrain {
+        /// Which agent.
+        #[command(flatten)]
+        place: Place,
+        /// Which router; default: everything.
+        router: Option<String>,
+    },
     /// Check manifests: exit with 0 if they have no errors, 1 if they have, 2 if they cannot be read.
     Check {
         /// The directory.
@@ -192,6 +216,17 @@ mod tests {
         for name in ["", "..", "a/b", "A", "a b", &"x".repeat(64)] {
             assert!(parse(&["--instance", name]).is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn failover_and_undrain_may_name_a_router() {
+        let cli = parse(&["failover", "web"]).unwrap();
+        assert!(
+            matches!(cli.verb, Some(Verb::Failover { router: Some(name), .. }) if name == "web")
+        );
+        let cli = parse(&["undrain"]).unwrap();
+        assert!(matches!(cli.verb, Some(Verb::Undrain { router: None, .. })));
+        assert!(parse(&["drain", "web"]).is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Asking a running agent by its socket: `state`, `health` and `record`.
+//! Asking a running agent by its socket: `state`, `health`, `record`, `drain`, `failover` and `undrain`.
 
 use std::fmt::Write as _;
 use std::io;
@@ -6,10 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::http::request::Builder;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -29,19 +31,33 @@ const LAST_LINE: &[u8] = b"{\"end\":{}}\n";
 /// # Errors
 /// If there is no agent, or it answers with anything but 200.
 pub async fn fetch(socket: &Path, path: &str) -> anyhow::Result<String> {
-    timeout(PATIENCE, fetch_patiently(socket, path))
+    exchange(socket, Request::get(path), Bytes::new()).await
+}
+
+/// What the agent behind `socket` says to a POST of `json` to `path`.
+///
+/// # Errors
+/// If there is no agent, or it answers with anything but 200.
+pub async fn post(socket: &Path, path: &str, json: String) -> anyhow::Result<String> {
+    let request = Request::post(path).header(CONTENT_TYPE, "application/json");
+    exchange(socket, request, json.into()).await
+}
+
+async fn exchange(socket: &Path, request: Builder, body: Bytes) -> anyhow::Result<String> {
+    let request = request.header(HOST, "localhost").body(Full::new(body))?;
+    timeout(PATIENCE, exchange_patiently(socket, request))
         .await
         .context("the agent does not answer")?
 }
 
-async fn fetch_patiently(socket: &Path, path: &str) -> anyhow::Result<String> {
+async fn exchange_patiently(
+    socket: &Path,
+    request: Request<Full<Bytes>>,
+) -> anyhow::Result<String> {
     let stream = UnixStream::connect(socket)
         .await
         .with_context(|| format!("no agent at {}", socket.display()))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get(path)
-        .header("host", "localhost")
-        .body(Empty::<Bytes>::new())?;
     let exchange = async {
         let response = sender.send_request(request).await?;
         let status = response.status();
@@ -72,7 +88,7 @@ pub async fn copy(socket: &Path, path: &str, to: &mut impl io::Write) -> anyhow:
     tokio::spawn(connection);
     let request = Request::get(path)
         .header("host", "localhost")
-        .body(Empty::<Bytes>::new())?;
+        .body(Full::<Bytes>::default())?;
     let response = timeout(PATIENCE, sender.send_request(request)).await;
     let response = response.context("the agent does not answer")??;
     let status = response.status();

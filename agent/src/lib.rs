@@ -6,6 +6,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod distribution;
+pub mod drain;
 pub mod election;
 pub mod guardian;
 pub mod home;

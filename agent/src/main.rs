@@ -10,6 +10,7 @@ use clap::Parser as _;
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 use vipkeeper_agent::cli::{Cli, LogFormat, Output, Place, RunArgs, Verb};
+use vipkeeper_agent::drain::Request;
 use vipkeeper_agent::guardian::{self, Role};
 use vipkeeper_agent::{admin, check, client, record, runtime};
 
@@ -25,6 +26,9 @@ fn main() -> ExitCode {
             output,
         }) => record(&place, seconds, output.as_deref()),
         Some(Verb::Replay { record }) => replay(&record),
+        Some(Verb::Drain { place }) => ask_for(&place, &Request::Drain),
+        Some(Verb::Failover { place, router }) => ask_for(&place, &Request::Failover(router)),
+        Some(Verb::Undrain { place, router }) => ask_for(&place, &Request::Undrain(router)),
         Some(Verb::Check { manifests, node }) => {
             return check::run(&manifests, node.as_deref(), &mut io::stdout()).into();
         }
@@ -117,6 +121,14 @@ fn replay(path: &Path) -> anyhow::Result<()> {
 
 fn health(place: &Place) -> anyhow::Result<()> {
     ask(place, "/healthz").map(drop)
+}
+
+fn ask_for(place: &Place, request: &Request) -> anyhow::Result<()> {
+    let json = serde_json::to_string(request)?;
+    let answer = executor()?.block_on(client::post(&socket(place), admin::DRAIN, json))?;
+    io::stdout()
+        .write_all(answer.as_bytes())
+        .context("standard output")
 }
 
 fn ask(place: &Place, path: &str) -> anyhow::Result<String> {

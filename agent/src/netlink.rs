@@ -90,6 +90,27 @@ impl Connection {
         Err(io::Error::other("the list changes while it is read"))
     }
 
+    /// The one answer to `request`.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked or has none.
+    pub fn get(&mut self, request: RouteNetlinkMessage) -> io::Result<RouteNetlinkMessage> {
+        let number = self.send(vec![(0, request)])?;
+        let mut answer = None;
+        while answer.is_none() {
+            self.read(|message| {
+                if message.header.sequence_number == number {
+                    match message.payload {
+                        NetlinkPayload::InnerMessage(entry) => answer = Some(Ok(entry)),
+                        NetlinkPayload::Error(error) => answer = Some(Err(error.to_io())),
+                        _ => {}
+                    }
+                }
+            })?;
+        }
+        answer.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
+    }
+
     /// `None` if things changed meanwhile: entries may be missing.
     fn dump_once(
         &mut self,

@@ -6,7 +6,7 @@
 mod heartbeat;
 mod interface;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -26,6 +26,7 @@ use vipkeeper_vrrp::{
 use vipkeeper_wire::{Family, Vrid};
 
 pub use self::heartbeat::Speaker;
+use crate::drain::Drained;
 use crate::inventory::{Interface, Inventory};
 use crate::source::Keys;
 
@@ -55,6 +56,7 @@ pub struct Note {
 }
 
 /// What the election of this machine runs, as `configs` and `settings` say: an instance for each router and family.
+/// What is `drained` takes part with priority 1.
 #[must_use]
 pub fn resolve(
     configs: &[NodeConfigSpec],
@@ -62,6 +64,7 @@ pub fn resolve(
     keys: &Keys,
     inventory: &Inventory,
     speaker: &Speaker,
+    drained: &Drained,
 ) -> Resolved {
     let mut resolved = Resolved {
         plan: Plan {
@@ -85,7 +88,13 @@ pub fn resolve(
             .and_then(|()| router(config, own, keys, inventory, &mut messages))
             .and_then(|router| taken.take(&router, inventory).map(|()| router));
         match router {
-            Ok(router) => resolved.plan.routers.push(router),
+            Ok(mut router) => {
+                router.drained = is_drained(config, configs, drained);
+                if router.drained {
+                    messages.push(drain_note(&router, drained));
+                }
+                resolved.plan.routers.push(router);
+            }
             Err(refusal) => messages.push(format!("left out: {refusal}")),
         }
         let note = |message| Note {
@@ -99,6 +108,26 @@ pub fn resolve(
     resolved.plan.heartbeat =
         heartbeat::heartbeat(speaker, configs, routers, settings, inventory).map(Arc::new);
     resolved
+}
+
+/// Whether `config` is to be left to other nodes: by itself, or because another of its sync group is.
+fn is_drained(config: &NodeConfigSpec, configs: &[NodeConfigSpec], drained: &Drained) -> bool {
+    let group = |other: &&NodeConfigSpec| {
+        config.sync_group.is_some() && other.sync_group == config.sync_group
+    };
+    let mut group = configs.iter().filter(group);
+    drained.includes(&config.router) || group.any(|other| drained.includes(&other.router))
+}
+
+fn drain_note(router: &RouterConfig, drained: &Drained) -> String {
+    if router.priority.is_owner() {
+        return "cannot be drained: this node owns its addresses (priority 255)".to_owned();
+    }
+    if !drained.includes(&router.name) {
+        return "drained with its sync group: takes part with priority 1".to_owned();
+    }
+    let way_back = drained.way_back(&router.name);
+    format!("drained: takes part with priority 1 until `{way_back}`")
 }
 
 /// Whether this agent is new enough for `config`.
@@ -170,6 +199,8 @@ fn router(
             .ok_or("downAdvertisements is no small number")?,
         strict: config.election.strict,
         sync: sync_group(config),
+        linger: config.linger.into(),
+        drained: false,
     };
     if let Some((name, interface)) = found.filter(|_| router.priority.is_owner()) {
         notes.extend(interface::lacking(&router.addresses, name, interface));

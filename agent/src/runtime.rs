@@ -5,8 +5,9 @@
 //! | network, monitor, election | a thread each | with the process: an end of its own ends the process |
 //! | supply, telling, admin | tasks of the runtime | the same |
 //!
-//! On SIGTERM or SIGINT the election leaves (priority 0), the network thread withdraws and restores, and the
-//! process ends; all within five seconds.
+//! On SIGTERM or SIGINT the election leaves (priority 0, and a handover where another router takes over), the
+//! network thread withdraws and restores, and the process ends: five seconds after the longest handover at most. A
+//! second signal cuts the handover short.
 
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
@@ -29,6 +30,7 @@ use vipkeeper_vrrp::{Election, Fact};
 
 use crate::admin::{self, Admin, SOCKET, Sources, Successor};
 use crate::cli::RunArgs;
+use crate::drain::Drains;
 use crate::election::{self, Link, Order, Ports, Start, Stillness};
 use crate::guardian::{Guardian, Pulse};
 use crate::home::{Home, Locks};
@@ -47,7 +49,7 @@ use crate::{clock, monitor, network, source, sys, telling};
 const STACK: usize = 256 << 10;
 /// The runtime's own threads parse what people wrote, which may be nested.
 const RUNTIME_STACK: usize = 1 << 20;
-/// The longest that leaving may take.
+/// The longest that leaving may take beyond the handovers.
 const GRACE: Duration = Duration::from_secs(5);
 /// The longest that taking addresses off may take when the process ends for a reason of its own.
 const HASTE: Duration = Duration::from_secs(1);
@@ -374,8 +376,10 @@ impl Running {
         }
         info!("leaving");
         self.stop.send_replace(true);
-        let left = timeout(GRACE, leave(&self.ports, self.tasks.supply)).await;
-        left.unwrap_or_else(|_| Err(anyhow!("leaving took longer than {GRACE:?}")))?;
+        tokio::select! {
+            left = leave(&self.ports, self.tasks.supply) => left?,
+            () = signals.end() => hasten(&self.ports).await?,
+        }
         info!("left");
         Ok(())
     }
@@ -439,12 +443,27 @@ async fn first_turn(ports: &Ports) {
 /// Priority 0, addresses withdrawn, settings restored.
 async fn leave(ports: &Ports, supply: JoinHandle<anyhow::Result<Supply>>) -> anyhow::Result<()> {
     // The sockets are in it: they stay open until the end.
-    let _supply = supply.await.context("the supply of plans")??;
-    let mut look = interval(Duration::from_millis(2));
-    while !ports.vitals.shut_down.load(Ordering::Acquire) {
-        look.tick().await;
-    }
-    finish(ports).await
+    let supply = timeout(GRACE, supply)
+        .await
+        .context("the supply of plans")?;
+    let supply = supply.context("the supply of plans")??;
+    let longest = supply.longest_handover().saturating_add(GRACE);
+    let handover = async {
+        let mut look = interval(Duration::from_millis(2));
+        while !ports.vitals.shut_down.load(Ordering::Acquire) {
+            look.tick().await;
+        }
+        finish(ports).await
+    };
+    let left = timeout(longest, handover).await;
+    left.unwrap_or_else(|_| Err(anyhow!("leaving took longer than {longest:?}")))
+}
+
+/// Leaves at once: somebody asked twice.
+async fn hasten(ports: &Ports) -> anyhow::Result<()> {
+    info!("leaving at once");
+    let left = timeout(HASTE, finish(ports)).await;
+    left.unwrap_or_else(|_| Err(anyhow!("leaving took longer than {HASTE:?}")))
 }
 
 /// The network thread takes off what is left and restores what it changed.
@@ -609,6 +628,8 @@ impl Tasks {
             planned,
             inventory,
         } = senses;
+        let drains = Drains::open(&setup.home.state_dir);
+        let drained = drains.watch();
         let admin = Admin::new(Sources {
             node: setup.home.node,
             instance: setup.home.instance,
@@ -616,6 +637,7 @@ impl Tasks {
             network,
             inventory: inventory.clone(),
             desired: setup.desired.clone(),
+            drains,
             served: serving,
             memory: setup.memory,
             successors: setup.successor,
@@ -625,6 +647,7 @@ impl Tasks {
             planned,
             setup.desired,
             inventory.clone(),
+            drained,
             served,
             speaker,
         );

@@ -10,7 +10,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use vipkeeper_vrrp::{Ifindex, Member, NodeCounters, RouterCounters, RouterStatus, Snapshot, Time};
+use vipkeeper_vrrp::{
+    Ifindex, Member, NodeCounters, Remainder, RouterCounters, RouterStatus, Snapshot, Time,
+};
 use vipkeeper_wire::Family;
 
 pub use self::evidence::{Heartbeat, Problem};
@@ -72,6 +74,10 @@ pub struct Router {
     pub priority: u8,
     /// As advertised.
     pub effective_priority: u8,
+    /// Its effective priority is 1 because `drain` or `failover` asked for it.
+    pub drained: bool,
+    /// `LameDuck` or `Parked`: its addresses serve on while another router takes over.
+    pub remainder: Option<String>,
     /// The virtual addresses, in order.
     pub addresses: Vec<IpAddr>,
     /// How many of them the kernel confirmed.
@@ -338,6 +344,8 @@ impl Router {
             interface,
             priority: status.priority,
             effective_priority: status.effective_priority,
+            drained: status.drained,
+            remainder: status.remainder.map(remainder),
             addresses: status.addresses.clone(),
             installed: status.installed,
             refused: status.refused.clone(),
@@ -370,6 +378,14 @@ impl Router {
             counters: status.counters,
         }
     }
+}
+
+fn remainder(remainder: Remainder) -> String {
+    let word = match remainder {
+        Remainder::LameDuck => "LameDuck",
+        Remainder::Parked => "Parked",
+    };
+    word.to_owned()
 }
 
 fn millis(span: Duration) -> u64 {

@@ -12,10 +12,11 @@ use anyhow::Context as _;
 use tokio::sync::{Mutex, oneshot, watch};
 use tokio::time::{Instant, interval_at, timeout};
 use tracing::warn;
-use vipkeeper_vrrp::{Command, Plan, Transport};
+use vipkeeper_vrrp::{Command, Plan, RouterConfig, Transport};
 use vipkeeper_wire::Family;
 use vipkeeper_wire::heartbeat::{Key, MIN_KEY_LEN, PORT};
 
+use crate::drain::Drained;
 use crate::election::{
     Delivery, HeartbeatPort, HeartbeatSockets, Link, LinkKey, Order, Ports, link_keys,
 };
@@ -66,6 +67,7 @@ pub struct Supply {
     planned: Planned,
     desired: watch::Receiver<Arc<Desired>>,
     inventory: watch::Receiver<Arc<Inventory>>,
+    drained: watch::Receiver<Arc<Drained>>,
     served: watch::Sender<Arc<Served>>,
     speaker: Speaker,
     links: BTreeMap<LinkKey, Arc<Link>>,
@@ -84,13 +86,14 @@ pub struct Supply {
 }
 
 impl Supply {
-    /// Plans made of `desired` and `inventory`, for the election behind `ports`.
+    /// Plans made of `desired`, `inventory` and what is `drained`, for the election behind `ports`.
     #[must_use]
     pub fn new(
         ports: Arc<Ports>,
         planned: Planned,
         desired: watch::Receiver<Arc<Desired>>,
         inventory: watch::Receiver<Arc<Inventory>>,
+        drained: watch::Receiver<Arc<Drained>>,
         served: watch::Sender<Arc<Served>>,
         speaker: Speaker,
     ) -> Self {
@@ -100,6 +103,7 @@ impl Supply {
             planned,
             desired,
             inventory,
+            drained,
             served,
             speaker,
             links: BTreeMap::new(),
@@ -173,6 +177,9 @@ impl Supply {
                 changed = self.inventory.changed() => {
                     return changed.map(|()| true).context("the monitor ended");
                 }
+                changed = self.drained.changed() => {
+                    return changed.map(|()| true).context("the admin socket ended");
+                }
                 _ = stop.wait_for(|stop| *stop) => return Ok(false),
                 _ = tick.tick() => {
                     self.retired.retain(is_in_use);
@@ -190,12 +197,14 @@ impl Supply {
         self.retired.retain(is_in_use);
         let desired = Arc::clone(&self.desired.borrow_and_update());
         let inventory = Arc::clone(&self.inventory.borrow_and_update());
+        let drained = Arc::clone(&self.drained.borrow_and_update());
         let mut resolved = plan::resolve(
             &desired.configs,
             &desired.settings,
             &desired.keys,
             &inventory,
             &self.speaker,
+            &drained,
         );
         let key = heartbeat_key(&desired);
         // Opening sockets waits for locks of the host.
@@ -349,6 +358,21 @@ impl Supply {
             links,
             heartbeat: self.heartbeat.clone(),
         });
+    }
+
+    /// The longest that the routers of the plan in force take to leave.
+    #[must_use]
+    pub fn longest_handover(&self) -> Duration {
+        let plans = self.retired.iter().chain(&self.current);
+        let of_plan = |delivery: &Delivery| match &delivery.command {
+            Command::Apply(plan) => plan
+                .routers
+                .iter()
+                .map(RouterConfig::longest_handover)
+                .max(),
+            Command::Shutdown => None,
+        };
+        plans.filter_map(of_plan).max().unwrap_or_default()
     }
 
     fn deliver(&mut self, delivery: Delivery) {

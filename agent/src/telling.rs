@@ -298,6 +298,9 @@ fn tell_notice(notice: &Notice, inventory: &watch::Receiver<Arc<Inventory>>) {
         } => {
             warn!(interface = %name(*interface), %address, error = %errno, "an address cannot be taken off; trying again")
         }
+        Notice::NotParked { address, errno } => {
+            warn!(%address, error = %errno, "an address cannot be parked: what is sent to it here is lost until its successor is known");
+        }
         Notice::Restored { interface, address } => {
             let interface = name(*interface);
             warn!(%interface, %address, "somebody had taken off an address that we hold; it is back");

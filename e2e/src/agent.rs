@@ -347,6 +347,10 @@ pub struct RouterState {
     pub priority: u8,
     /// As advertised.
     pub effective_priority: u8,
+    /// `drain` or `failover` made that 1.
+    pub drained: bool,
+    /// `LameDuck` or `Parked` while another router takes over.
+    pub remainder: Option<String>,
     /// The virtual addresses.
     pub addresses: Vec<IpAddr>,
     /// How many of them the kernel has because of the router, or of its owner.

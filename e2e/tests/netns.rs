@@ -10,6 +10,8 @@ mod addresses;
 mod failover;
 #[path = "netns/guardian.rs"]
 mod guardian;
+#[path = "netns/handover.rs"]
+mod handover;
 #[path = "netns/hostile.rs"]
 mod hostile;
 #[path = "netns/interop.rs"]
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         interop::TESTS,
         refusal::TESTS,
         failover::TESTS,
+        handover::TESTS,
         hostile::TESTS,
         objects::TESTS,
         observability::TESTS,

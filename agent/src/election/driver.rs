@@ -495,7 +495,7 @@ impl Driver {
             self.ports.snapshots.replace(self.election.snapshot(now));
         }
         let vitals = &self.ports.vitals;
-        if self.stopping && !self.outbox.has_backlog() {
+        if self.stopping && self.election.has_left() && !self.outbox.has_backlog() {
             vitals.shut_down.store(true, Ordering::Release);
         }
         vitals.heartbeat.store(now.as_nanos(), Ordering::Release);
@@ -541,7 +541,7 @@ impl Driver {
 const fn is_stirring(output: &Output) -> bool {
     match output {
         Output::Send(_) | Output::Announce(_) | Output::Probe(_) | Output::Beat(_) => false,
-        Output::Install(_) | Output::Withdraw(_) | Output::Report(_) => true,
+        Output::Install(_) | Output::Withdraw(_) | Output::Park(_) | Output::Report(_) => true,
     }
 }
 

@@ -20,7 +20,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use vipkeeper_vrrp::{Command, Fact, Install, Plan, Report, Snapshot, Time, Withdraw};
+use vipkeeper_vrrp::{Command, Fact, Install, Park, Plan, Report, Snapshot, Time, Withdraw};
 use vipkeeper_wire::Family;
 use vipkeeper_wire::heartbeat::HeartbeatError;
 
@@ -137,6 +137,8 @@ pub struct Delivery {
 pub enum Order {
     /// From the election.
     Install(Install),
+    /// From the election.
+    Park(Park),
     /// From the election.
     Withdraw(Withdraw),
     /// From the runtime: this plan comes next. Acknowledged when the ledger has its rows.

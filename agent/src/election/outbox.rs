@@ -71,6 +71,7 @@ impl Outbox {
                 self.advertisements.push(transmit);
             }
             Output::Install(install) => self.orders.push_back(Order::Install(install)),
+            Output::Park(park) => self.orders.push_back(Order::Park(park)),
             Output::Withdraw(withdraw) => self.orders.push_back(Order::Withdraw(withdraw)),
             Output::Announce(announcement) => self.frames.push(frame_of(&announcement)),
             Output::Probe(probe) => self.frames.push(probe_of(&probe)),

@@ -19,7 +19,7 @@ use vipkeeper_vrrp::Ifindex;
 use vipkeeper_wire::{Family, MacAddr};
 
 use crate::inventory::{Interface, InterfaceAddress, Inventory};
-use crate::network::kernel::{Present, TAG};
+use crate::network::kernel::{PARKED_TAG, Present, TAG};
 use crate::network::rtnetlink::present_of;
 
 /// Interfaces, addresses and default routes.
@@ -69,7 +69,7 @@ pub(super) enum Virtual {
 impl Virtual {
     fn is(&self, present: &Present) -> bool {
         match self {
-            Self::Tagged => present.tag == Some(TAG),
+            Self::Tagged => matches!(present.tag, Some(TAG | PARKED_TAG)),
             Self::Listed(addresses) => addresses.contains(&present.address),
         }
     }
@@ -206,7 +206,7 @@ impl Model {
                 addresses.push(address);
                 // The kernel may have put it before others; of virtual ones the order means nothing.
                 let first = addresses.len() == 1;
-                if present.tag == Some(TAG) || first {
+                if matches!(present.tag, Some(TAG | PARKED_TAG)) || first {
                     Stale::Nothing
                 } else {
                     Stale::Everything

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use vipkeeper_vrrp::Ifindex;
 
-use super::kernel::{Action, Change, Kernel, Present, Setting, TAG};
+use super::kernel::{Action, Change, Kernel, LOOPBACK, Present, Setting, tag_of};
 
 /// Addresses and settings of a machine whose interfaces are those that have settings.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Fake {
     pub(super) settings_are_fixed: bool,
     /// What the next changes of an address come to, instead of what they would.
     pub(super) failures: BTreeMap<IpAddr, Errno>,
+    /// The same for additions to the loopback interface.
+    pub(super) parking_failures: BTreeMap<IpAddr, Errno>,
     /// Whole calls that fail, from the next on.
     pub(super) broken: VecDeque<io::ErrorKind>,
     /// Every change that was asked for.
@@ -40,6 +42,7 @@ impl Fake {
             keeps_tags: true,
             settings_are_fixed: false,
             failures: BTreeMap::new(),
+            parking_failures: BTreeMap::new(),
             broken: VecDeque::new(),
             log: Vec::new(),
         }
@@ -84,7 +87,13 @@ impl Fake {
         if let Some(errno) = self.failures.get(&address.address) {
             return Err(*errno);
         }
-        if !self.settings.keys().any(|(i, _)| *i == interface) {
+        if interface == LOOPBACK
+            && let Some(errno) = self.parking_failures.get(&address.address)
+        {
+            return Err(*errno);
+        }
+        let known = self.settings.keys().any(|(i, _)| *i == interface);
+        if !known && interface != LOOPBACK {
             return Err(Errno::ENODEV);
         }
         // IPv4 tells addresses of different prefixes apart, IPv6 does not.
@@ -99,7 +108,7 @@ impl Fake {
             (Action::Add { lifetime } | Action::Replace { lifetime }, known) => {
                 self.lifetimes.insert(address.address, lifetime);
                 if known.is_none() {
-                    let tag = self.keeps_tags.then_some(TAG);
+                    let tag = self.keeps_tags.then_some(tag_of(interface));
                     let text = address.address.to_string();
                     self.put(interface, &text, address.prefix_length, tag);
                 }

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use vipkeeper_vrrp::{Fact, Ifindex, Time, VirtualAddress};
+use vipkeeper_vrrp::{Fact, Ifindex, RouterId, Time, VirtualAddress};
 
 use super::holdings::{Holding, Holdings};
 use super::kernel::Kernel;
@@ -19,6 +19,8 @@ pub struct Frozen {
     /// Answers that have not reached the election.
     pub answers: Vec<Fact>,
     held: Vec<((Ifindex, IpAddr), Holding)>,
+    parked: Vec<(IpAddr, RouterId)>,
+    parkable: Vec<(Ifindex, VirtualAddress)>,
     stuck: Vec<((Ifindex, VirtualAddress), Time)>,
     planned: Vec<(Ifindex, VirtualAddress)>,
     foreign: Vec<(Ifindex, IpAddr)>,
@@ -32,6 +34,8 @@ impl<K: Kernel> Holdings<K> {
             ledger: self.ledger.text(),
             answers,
             held: pairs(&self.held),
+            parked: pairs(&self.parked),
+            parkable: self.parkable.iter().copied().collect(),
             stuck: pairs(&self.stuck),
             planned: self.planned.iter().copied().collect(),
             foreign: self.foreign.iter().copied().collect(),
@@ -42,6 +46,8 @@ impl<K: Kernel> Holdings<K> {
     pub(super) fn take_over(kernel: K, ledger: Ledger, frozen: Frozen) -> Self {
         let mut holdings = Self::empty(kernel, ledger);
         holdings.held = frozen.held.into_iter().collect();
+        holdings.parked = frozen.parked.into_iter().collect();
+        holdings.parkable = frozen.parkable.into_iter().collect();
         holdings.stuck = frozen.stuck.into_iter().collect();
         holdings.planned = frozen.planned.into_iter().collect();
         holdings.foreign = frozen.foreign.into_iter().collect();

@@ -16,10 +16,12 @@ use serde::{Deserialize, Serialize};
 use vipkeeper_vrrp::{Fact, Ifindex, Install, Plan, RouterId, Time, VirtualAddress, Withdraw};
 
 use super::Notice;
-use super::kernel::{Action, Change, Kernel, Present, TAG};
+use super::kernel::{Action, Change, Kernel, Present, tag_of};
 use super::ledger::{Ledger, Rows};
 use super::leftovers::{Leftovers, row_of};
 use super::settings::{Settings, interfaces_with_ipv4};
+
+mod parking;
 
 /// How soon something that failed is tried again, and how often at most an address is put back.
 const RETRY: Duration = Duration::from_secs(1);
@@ -50,6 +52,10 @@ pub(super) struct Holdings<K> {
     pub(super) ledger: Ledger,
     settings: Settings,
     pub(super) held: BTreeMap<Place, Holding>,
+    /// What is parked, and by whom.
+    pub(super) parked: BTreeMap<IpAddr, RouterId>,
+    /// The addresses of the plan that may come to be parked.
+    pub(super) parkable: BTreeSet<(Ifindex, VirtualAddress)>,
     /// What the kernel would not take off, with the time of the next attempt.
     pub(super) stuck: BTreeMap<(Ifindex, VirtualAddress), Time>,
     /// The addresses of the plan that are ours to install.
@@ -88,6 +94,8 @@ impl<K: Kernel> Holdings<K> {
             settings: Settings::new(ledger.rows().originals.clone()),
             ledger,
             held: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            parkable: BTreeSet::new(),
             stuck: BTreeMap::new(),
             planned: BTreeSet::new(),
             foreign: BTreeSet::new(),
@@ -149,7 +157,7 @@ impl<K: Kernel> Holdings<K> {
                     .extend(addresses.map(|address| (interface, *address)));
             }
         }
-        self.learn_foreign();
+        self.learn_foreign(plan);
         let wanted = interfaces_with_ipv4(&self.planned);
         let notices = &mut self.notices;
         self.settings
@@ -160,7 +168,7 @@ impl<K: Kernel> Holdings<K> {
         self.write_ledger();
     }
 
-    fn learn_foreign(&mut self) {
+    fn learn_foreign(&mut self, plan: &Plan) {
         let present = match self.kernel.addresses() {
             Ok(present) => present,
             // What is foreign then shows by EEXIST, when we come to install it.
@@ -177,6 +185,7 @@ impl<K: Kernel> Holdings<K> {
             self.notices.push(Notice::Foreign { interface, address });
         }
         self.foreign = foreign;
+        self.plan_parking(plan, &present);
     }
 
     /// Whether an address that the kernel has is there because of us. Where it keeps no tags, only our memory
@@ -186,8 +195,10 @@ impl<K: Kernel> Holdings<K> {
         self.held
             .get(&(there.interface, there.address))
             .is_some_and(|holding| holding.prefix_length == there.prefix_length)
+            || self.is_parked(there)
             || self.stuck.contains_key(&row)
-            || (self.ledger.rows().addresses.contains(&row) && there.tag == Some(TAG))
+            || (self.ledger.rows().addresses.contains(&row)
+                && there.tag == Some(tag_of(there.interface)))
     }
 
     /// Carries out an order of the election; the answer is for it.
@@ -204,7 +215,10 @@ impl<K: Kernel> Holdings<K> {
                 changes.extend(self.changes_for(order, address));
             }
         }
-        match self.carry_out(now, order, changes, &mut refused) {
+        let outcome = self.carry_out(now, order, changes, &mut refused);
+        // After they are on their interface again: in between nothing would serve.
+        self.unpark(now, &order.addresses);
+        match outcome {
             Ok(()) => Fact::Installed {
                 router: order.router,
                 ticket: order.ticket,
@@ -404,6 +418,7 @@ impl<K: Kernel> Holdings<K> {
                 self.held.remove(&place);
             }
         }
+        rows.extend(self.take_parked(order));
         self.remove_rows(&rows, now);
         self.stale_ledger |= rows.iter().any(|row| !self.planned.contains(row));
     }
@@ -476,6 +491,8 @@ impl<K: Kernel> Holdings<K> {
 
     /// The end: takes everything off and restores every setting.
     pub(super) fn finish(&mut self, now: Time) {
+        let stuck: Vec<_> = self.stuck.keys().copied().collect();
+        self.remove_rows(&stuck, now);
         let rows: Vec<_> = std::mem::take(&mut self.held)
             .into_iter()
             .map(|((interface, address), held)| {
@@ -490,7 +507,9 @@ impl<K: Kernel> Holdings<K> {
             })
             .collect();
         self.remove_rows(&rows, now);
+        self.unpark_all(now);
         self.planned.clear();
+        self.parkable.clear();
         self.settings
             .apply(&mut self.kernel, &BTreeSet::new(), &mut self.notices);
         self.write_ledger();
@@ -516,6 +535,7 @@ impl<K: Kernel> Holdings<K> {
         let rows = Rows {
             addresses: planned
                 .chain(held)
+                .chain(self.parking_rows())
                 .chain(self.stuck.keys().copied())
                 .collect(),
             originals: self.settings.originals().clone(),

@@ -18,6 +18,22 @@ pub const fn is_ours(tag: u8) -> bool {
     matches!(tag, TAG | PARKED_TAG)
 }
 
+/// `lo`, which has this index in every network namespace; addresses of ours on it are parked.
+pub const LOOPBACK: Ifindex = match Ifindex::new(1) {
+    Some(index) => index,
+    None => unreachable!(),
+};
+
+/// The tag of an address of ours on `interface`.
+#[must_use]
+pub fn tag_of(interface: Ifindex) -> u8 {
+    if interface == LOOPBACK {
+        PARKED_TAG
+    } else {
+        TAG
+    }
+}
+
 /// The kernel, as far as addresses and their interfaces' settings go.
 pub trait Kernel {
     /// Carries out `changes` in their order and gives the outcome of each, in the same order.

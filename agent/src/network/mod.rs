@@ -85,6 +85,13 @@ pub enum Notice {
         /// Why.
         errno: Errno,
     },
+    /// An address could not be parked: until the neighbours know its successor, what they send here is lost.
+    NotParked {
+        /// Which.
+        address: IpAddr,
+        /// Why.
+        errno: Errno,
+    },
     /// Somebody had taken off an address that we hold; it is back.
     Restored {
         /// Where.
@@ -229,7 +236,9 @@ impl<K: Kernel> Network<K> {
     fn collect(&mut self) {
         while let Some(order) = self.context.ports.orders.pop() {
             match order {
-                Order::Install(_) | Order::Withdraw(_) => self.commands.push_back(order),
+                Order::Install(_) | Order::Park(_) | Order::Withdraw(_) => {
+                    self.commands.push_back(order)
+                }
                 Order::Prepare(..) | Order::Vanished(..) | Order::Verify | Order::StandStill(_) => {
                     self.others.push_back(order);
                 }
@@ -257,6 +266,7 @@ impl<K: Kernel> Network<K> {
                 self.answers.push_back(answer);
                 self.flush_answers();
             }
+            Order::Park(park) => self.holdings.park(now, &park),
             Order::Withdraw(withdraw) => self.holdings.withdraw(now, &withdraw),
             Order::Prepare(plan, done) => {
                 self.holdings.prepare(&plan);
@@ -287,6 +297,7 @@ impl<K: Kernel> Network<K> {
             Order::Withdraw(withdraw) => {
                 withdraw.router == install.router && withdraw.ticket > install.ticket
             }
+            Order::Park(park) => park.router == install.router && park.ticket > install.ticket,
             Order::Install(_)
             | Order::Prepare(..)
             | Order::Vanished(..)
@@ -343,6 +354,7 @@ const fn counter<'a>(vitals: &'a Vitals, notice: &Notice) -> Option<&'a AtomicU6
         | Notice::TagOnly { .. }
         | Notice::Foreign { .. }
         | Notice::Stuck { .. }
+        | Notice::NotParked { .. }
         | Notice::Ledger(_)
         | Notice::Setting { .. } => None,
     }

@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,15 +16,19 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
 };
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 use vipkeeper_vrrp::{Ifindex, VirtualAddress};
 
-use super::kernel::{Action, Change, Kernel, Present, Setting, TAG};
+use super::kernel::{Action, Change, Kernel, Present, Setting, tag_of};
 use crate::netlink::Connection;
 
 /// A lifetime that never ends.
 const FOREVER: u32 = u32::MAX;
+/// How often and how long apart it is looked whether the kernel routes to a new IPv6 address: 20 ms at most.
+const ROUTE_LOOKS: u32 = 100;
+const ROUTE_PAUSE: Duration = Duration::from_micros(200);
 
 /// The kernel of this network namespace.
 pub struct Rtnetlink {
@@ -47,8 +51,22 @@ impl Rtnetlink {
 
 impl Kernel for Rtnetlink {
     fn change(&mut self, changes: &[Change]) -> io::Result<Vec<Result<(), Errno>>> {
-        self.connection
-            .transact(changes.iter().map(request).collect())
+        let outcomes = self
+            .connection
+            .transact(changes.iter().map(request).collect())?;
+        let added = changes
+            .iter()
+            .zip(&outcomes)
+            .rev()
+            .find(|(change, outcome)| {
+                matches!(change.action, Action::Add { .. }) && outcome.is_ok()
+            });
+        if let Some((change, _)) = added
+            && let IpAddr::V6(address) = change.address.address
+        {
+            self.await_route(address);
+        }
+        Ok(outcomes)
     }
 
     fn addresses(&mut self) -> io::Result<Vec<Present>> {
@@ -80,6 +98,33 @@ impl Kernel for Rtnetlink {
     ) -> io::Result<()> {
         fs::write(setting_path(interface, setting)?, value.to_string())
     }
+}
+
+impl Rtnetlink {
+    /// The kernel acknowledges an IPv6 address before it routes to it, which a worker of its does a moment later, in
+    /// the order of the additions: packets that an announcement attracts meanwhile are lost.
+    fn await_route(&mut self, address: Ipv6Addr) {
+        for _ in 0..ROUTE_LOOKS {
+            match self.connection.get(route_to(address)) {
+                Ok(RouteNetlinkMessage::NewRoute(route))
+                    if route.header.kind == RouteType::Local =>
+                {
+                    return;
+                }
+                // The worker may need this processor.
+                Ok(_) | Err(_) => std::thread::sleep(ROUTE_PAUSE),
+            }
+        }
+    }
+}
+
+fn route_to(address: Ipv6Addr) -> RouteNetlinkMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet6;
+    message.header.destination_prefix_length = 128;
+    let destination = RouteAddress::Inet6(address);
+    message.attributes = vec![RouteAttribute::Destination(destination)];
+    RouteNetlinkMessage::GetRoute(message)
 }
 
 /// What an address message says, if it says enough.
@@ -120,7 +165,8 @@ fn request(change: &Change) -> (u16, RouteNetlinkMessage) {
         change.address.address,
         lifetime,
     )));
-    attributes.push(AddressAttribute::Protocol(AddressProtocol::from(TAG)));
+    let tag = AddressProtocol::from(tag_of(change.interface));
+    attributes.push(AddressAttribute::Protocol(tag));
     (flags, RouteNetlinkMessage::NewAddress(message))
 }
 

@@ -7,7 +7,7 @@ use vipkeeper_crds::{Duration as Interval, Election, InterfaceChoice, NodeAddres
 use super::*;
 use crate::inventory::InterfaceAddress;
 
-fn config(name: &str, address: &str) -> NodeConfigSpec {
+pub(crate) fn config(name: &str, address: &str) -> NodeConfigSpec {
     let address: IpAddr = address.parse().unwrap();
     let family = AddressFamily::of(&address);
     NodeConfigSpec {
@@ -119,6 +119,7 @@ fn plan_of(configs: &[NodeConfigSpec], keys: &Keys, inventory: &Inventory) -> Re
         keys,
         inventory,
         &Speaker::default(),
+        &Drained::default(),
     )
 }
 
@@ -254,6 +255,7 @@ fn settings_limit_announcements() {
             &Keys::default(),
             &inventory(),
             &Speaker::default(),
+            &Drained::default(),
         )
         .plan
         .announcements
@@ -489,4 +491,56 @@ fn an_owner_runs_where_its_address_is_and_a_note_names_what_is_missing() {
         notes[0].contains("eth1 has no 192.0.2.100 of its own"),
         "{notes:?}"
     );
+}
+
+#[test]
+fn a_drained_router_says_so_and_how_that_is_undone() {
+    let drained: Drained =
+        serde_json::from_str(r#"{"node":false,"routers":["web","own"]}"#).unwrap();
+    let configs = [
+        config("web", "192.0.2.100"),
+        NodeConfigSpec {
+            virtual_router_id: 52,
+            ..config("db", "192.0.2.101")
+        },
+        NodeConfigSpec {
+            virtual_router_id: 53,
+            priority: 255,
+            ..config("own", "192.0.2.1")
+        },
+    ];
+    let settings = NodeSettings::default();
+    let Resolved { plan, notes } = resolve(
+        &configs,
+        &settings,
+        &Keys::default(),
+        &inventory(),
+        &Speaker::default(),
+        &drained,
+    );
+    let are: Vec<bool> = plan.routers.iter().map(|router| router.drained).collect();
+    assert_eq!(are, [true, false, true]);
+    let of = |name: &str| {
+        let found = notes.iter().find(|note| note.router == name);
+        found.map(|note| note.message.as_str())
+    };
+    assert_eq!(
+        of("web"),
+        Some("drained: takes part with priority 1 until `vipkeeper-agent undrain web`")
+    );
+    assert_eq!(of("db"), None);
+    let of_own = |note: &Note| note.router == "own" && note.message.contains("cannot be drained");
+    assert!(notes.iter().any(of_own), "{notes:?}");
+}
+
+#[test]
+fn the_linger_is_that_of_the_configuration() {
+    let router = &plan_of(
+        &[config("web", "192.0.2.100")],
+        &Keys::default(),
+        &inventory(),
+    )
+    .plan
+    .routers[0];
+    assert_eq!(router.linger, Duration::from_secs(1));
 }

@@ -27,6 +27,8 @@ pub(crate) struct Active {
     /// Nobody is answered before this.
     reassert_after: Time,
     holding: Holding,
+    /// Addresses are on the interface, even if the last order is not confirmed yet.
+    serves: bool,
     announcing: Option<Schedule>,
     /// What the first announcement will tell, until it is sent.
     untold: Option<Promotion>,
@@ -78,6 +80,7 @@ impl Active {
             advertised_at: now,
             reassert_after: now,
             holding: Holding::Nothing,
+            serves: false,
             announcing: None,
             untold: None,
         }
@@ -149,7 +152,18 @@ impl Active {
     /// The kernel confirmed the order.
     pub(crate) fn confirm(&mut self, now: Time, refused: Vec<IpAddr>) {
         self.holding = Holding::Held { refused };
+        self.serves = true;
         self.announcing = Some(Schedule::start(now));
+    }
+
+    /// Whether addresses are on the interface because of us.
+    pub(crate) fn serves(&self) -> bool {
+        self.serves
+    }
+
+    /// They are, from before it became Active.
+    pub(crate) fn serve_on(&mut self) {
+        self.serves = true;
     }
 
     /// How many of `total` addresses are held, and which are not.

@@ -249,6 +249,12 @@ pub struct RouterConfig {
     pub strict: bool,
     /// The routers of this node that it moves together with; `None` moves alone.
     pub sync: Option<SyncGroup>,
+    /// How long addresses serve on, parked, after another router took over; at least as long as its announcements
+    /// need. Zero takes them off at once, as RFC 9568 §6.4.3 says.
+    pub linger: Duration,
+    /// The node's operator wants others to have the addresses: it takes part with priority 1, whatever its
+    /// configured priority and weights say. Means nothing to an address owner.
+    pub drained: bool,
 }
 
 /// Which routers of a node move together: those that say the same.

@@ -284,6 +284,13 @@ impl Election {
         routers.filter_map(Router::guarded_interval).min()
     }
 
+    /// Whether nothing is left to do after a [`Command::Shutdown`]: every router is out, and none has addresses
+    /// that serve on.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.routers.iter().flatten().all(Router::has_left)
+    }
+
     /// The whole election as it is now.
     #[must_use]
     pub fn snapshot(&self, now: Time) -> Snapshot {

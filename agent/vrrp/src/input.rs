@@ -62,7 +62,8 @@ pub enum Input {
 pub enum Command {
     /// Run this plan from now on.
     Apply(Arc<Plan>),
-    /// Leave every election: priority 0 where Active, addresses withdrawn. Only a later `Apply` ends it.
+    /// Leave every election: priority 0 where Active; addresses serve on until a successor has them, or a while has
+    /// passed: [`Election::has_left`](crate::Election::has_left). Only a later `Apply` ends it.
     Shutdown,
 }
 

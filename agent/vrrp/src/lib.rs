@@ -15,6 +15,7 @@
 //! | what a record of a run is, and how it is told again | `record`, `redaction` |
 //! | which routers move together, and when | `sync`, `router/bond` |
 //! | what the address owner does otherwise, and whose addresses are not ours to take | `router/host` |
+//! | how a planned move loses no packet | `router/handover` |
 //! | how an election moves to another process | `frozen` |
 //!
 //! # What it never does
@@ -40,6 +41,7 @@
 //! | Routers of a sync group advertise the lowest priority of all, move together, and for two intervals after a promotion leave ties to the link of the first (§6.4.2, §6.4.3 know one router alone) | services that only work on one node; the rules are those of keepalived's `vrrp_sync_group` |
 //! | Proof that another is Active, by a signed heartbeat, delays a promotion for a limited time and makes the lower of two Actives yield (§6.4.2, §6.4.3 know advertisements alone) | where advertisements are lost and nothing else is, two Actives would stay |
 //! | A first claim is held back while a stranger answers for an address and nobody advertises | two hosts with one address serve nobody |
+//! | After priority 0, and after a higher advertisement, addresses serve on until the successor is known to the neighbours: on the interface, in silence, then on the loopback interface (§6.4.2, §6.4.3 take them off at once) | a planned move loses no packet; a `linger` of zero takes them off at once |
 //! | No router advertisements, no redirects, no proxy ARP (§6.4.3, §8) | a virtual address is a service's, not a gateway's |
 //! | Version 2 refuses a count of zero (erratum 8299 is about version 3) | whoever obeyed it would leave every address unserved |
 //!
@@ -85,12 +87,14 @@ pub use heartbeat::{
 };
 pub use input::{Command, Fact, Input, InterfaceState, Received, RouterId, Ticket};
 pub use output::{
-    Announcement, Evidence, GratuitousForm, Install, Member, Output, Probe, Reason, Report,
+    Announcement, Evidence, GratuitousForm, Install, Member, Output, Park, Probe, Reason, Report,
     SplitCause, StateName, Transmit, Withdraw,
 };
 pub use receive::Refusal;
 pub use record::{Divergence, Line, Replay};
 pub use redaction::Redaction;
-pub use status::{ForeignRouter, LastAdvertisement, RouterStatus, Snapshot, Standing, Transitions};
+pub use status::{
+    ForeignRouter, LastAdvertisement, Remainder, RouterStatus, Snapshot, Standing, Transitions,
+};
 pub use time::Time;
 pub use timers::INSTALL_PATIENCE;

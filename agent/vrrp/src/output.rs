@@ -24,6 +24,10 @@ pub enum Output {
     /// Put addresses on an interface and answer with `Fact::Installed` or `Fact::InstallFailed`. Names the
     /// whole set: what is there already is confirmed.
     Install(Install),
+    /// Move addresses from an interface to the loopback interface: what is sent to them is served still, and nobody
+    /// is told where they are. An `Install` brings them back, a `Withdraw` takes them off there, too. Needs no
+    /// answer.
+    Park(Park),
     /// Take addresses off an interface. Needs no answer.
     Withdraw(Withdraw),
     /// Tell the neighbours of an interface where an address is now.
@@ -65,6 +69,21 @@ pub struct Install {
     pub addresses: Arc<[VirtualAddress]>,
     /// How long an address stays that nobody renews; `None` for ever.
     pub lifetime: Option<Duration>,
+}
+
+/// An order to park.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Park {
+    /// Whose.
+    pub router: RouterId,
+    /// Cancels every `Install` of this router with a lower number that is still on its way.
+    pub ticket: Ticket,
+    /// Where they are now.
+    pub interface: Ifindex,
+    /// What. Those that are not there are not parked.
+    pub addresses: Arc<[VirtualAddress]>,
+    /// A `Withdraw` follows after this long.
+    pub linger: Duration,
 }
 
 /// An order to withdraw.
@@ -177,6 +196,12 @@ pub enum Reason {
     Shutdown,
     /// Another member of its sync group cannot take part, or left its addresses to another node.
     SyncGroup,
+    /// The node's operator drained it, and its peers leave even priority 1 in peace: it said priority 0.
+    Drained,
+    /// It was drained and nobody took over: it serves on.
+    NoSuccessor,
+    /// It was about to leave, and need not.
+    Resumed,
 }
 
 impl Reason {
@@ -205,6 +230,9 @@ impl Reason {
             Self::Removed => "Removed",
             Self::Shutdown => "Shutdown",
             Self::SyncGroup => "SyncGroup",
+            Self::Drained => "Drained",
+            Self::NoSuccessor => "NoSuccessor",
+            Self::Resumed => "Resumed",
         }
     }
 }

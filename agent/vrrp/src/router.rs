@@ -27,6 +27,7 @@ use crate::time::Time;
 
 mod bond;
 mod evidence;
+mod handover;
 mod holding;
 mod host;
 mod observed;
@@ -70,6 +71,8 @@ pub(crate) struct Router {
     bond: Option<Bond>,
     /// The member of its sync group that took it along last.
     taken_along_by: Option<Member>,
+    /// What is left of having been Active.
+    handover: handover::Handover,
 }
 
 /// Each state owns the deadlines that exist in it.
@@ -145,6 +148,7 @@ impl Router {
             stopping: false,
             bond: None,
             taken_along_by: None,
+            handover: handover::Handover::default(),
         };
         router.sort_addresses();
         router
@@ -156,25 +160,25 @@ impl Router {
             self.note_heard(heard);
         }
         match (&mut self.state, event) {
-            (State::Initialize { retry }, Event::Startup) => {
-                if retry.is_none_or(|at| at <= now) {
-                    self.start(fx, now);
-                } else {
-                    self.reason = Reason::InstallFailed;
-                }
+            (State::Initialize { .. }, Event::Startup) => self.start(fx, now),
+            (State::Initialize { .. }, Event::Leave(reason)) => {
+                self.let_addresses_go(fx, now, reason);
+                self.reason = reason;
             }
-            (State::Initialize { .. }, Event::Leave(reason)) => self.reason = reason,
             (State::Initialize { retry }, Event::Timeout) => {
-                *retry = None;
-                self.start_if_able(fx, now);
+                if retry.is_some_and(|at| at <= now) {
+                    *retry = None;
+                    self.start_if_able(fx, now);
+                }
+                self.handover_timeout(fx, now);
+            }
+            (State::Initialize { .. }, Event::Stalled) => self.lame_duck_stalled(fx, now),
+            (State::Initialize { .. }, Event::Heard(heard)) => {
+                self.hear_as_lame_duck(fx, now, &heard);
             }
             (
                 State::Initialize { .. },
-                Event::Stalled
-                | Event::Heard(_)
-                | Event::Installed { .. }
-                | Event::InstallFailed { .. }
-                | Event::Restored,
+                Event::Installed { .. } | Event::InstallFailed { .. } | Event::Restored,
             ) => {}
 
             (State::Backup(_), Event::Startup) => {}
@@ -182,6 +186,7 @@ impl Router {
             (State::Backup(_), Event::Timeout) => {
                 self.forget(fx, now);
                 self.ask_again(fx, now);
+                self.handover_timeout(fx, now);
                 self.end_of_waiting(fx, now);
             }
             (State::Backup(_), Event::Stalled) => self.listen_again(now),
@@ -238,6 +243,11 @@ impl Router {
         if self.stopping {
             return Some(Reason::Shutdown);
         }
+        self.link_obstacle()
+    }
+
+    /// What its interface lacks.
+    fn link_obstacle(&self) -> Option<Reason> {
         match (self.config.interface, &self.link) {
             (None, _) | (Some(_), None) => Some(Reason::InterfaceMissing),
             (Some(_), Some(link)) if !link.running => Some(Reason::InterfaceDown),
@@ -248,7 +258,11 @@ impl Router {
 
     /// RFC 9568 §6.4.1: the address owner begins as Active, everybody else listens first.
     fn start(&mut self, fx: &mut Effects, now: Time) {
-        if self.config.priority.is_owner() {
+        if self.is_lame_duck() {
+            self.start_as_lame_duck(fx, now);
+        } else if self.must_wait(now) {
+            self.reason = Reason::InstallFailed;
+        } else if self.config.priority.is_owner() {
             self.promote(fx, now, Reason::AddressOwner);
         } else {
             let backup = Backup::new(now, Wait::Down, self.config.protocol.interval());
@@ -257,12 +271,20 @@ impl Router {
         }
     }
 
-    /// To Initialize: an Active says priority 0 where it still can, and takes its addresses along.
+    /// Whether the kernel refused its addresses a moment ago.
+    fn must_wait(&self, now: Time) -> bool {
+        match self.state {
+            State::Initialize { retry } => retry.is_some_and(|at| at > now),
+            State::Backup(_) | State::Active(_) => false,
+        }
+    }
+
+    /// To Initialize: an Active says priority 0 where it still can, and lets its addresses go.
     fn leave(&mut self, fx: &mut Effects, now: Time, reason: Reason) {
         if matches!(self.state, State::Active(_)) {
             self.advertise(fx, now, 0);
-            self.release(fx);
         }
+        self.let_addresses_go(fx, now, reason);
         self.enter(fx, now, State::Initialize { retry: None }, reason, None);
     }
 
@@ -303,6 +325,10 @@ impl Router {
         active.succeeds(self.last_of_active(), reason);
         self.advertise(fx, now, self.effective_priority());
         active.install(fx, now, self.id, &self.config, interface);
+        if self.is_lame_duck() {
+            active.serve_on();
+        }
+        self.take_back(now);
         self.counters.active_transitions += 1;
         self.arbiter.first_claim = FirstClaim::Made;
         self.enter(fx, now, State::Active(active), reason, None);
@@ -321,6 +347,7 @@ impl Router {
             self.advertise(fx, now, self.effective_priority());
         }
         self.announce(fx, now);
+        self.handover_timeout(fx, now);
     }
 
     fn listen_again(&mut self, now: Time) {
@@ -390,7 +417,7 @@ impl Router {
         reason: Reason,
         source: Option<IpAddr>,
     ) {
-        self.release(fx);
+        self.park(fx, now);
         self.enter(fx, now, State::Backup(backup), reason, source);
     }
 
@@ -466,6 +493,9 @@ impl Router {
         let seen = |link: &Option<InterfaceState>| link.and_then(|l| Some((l.mac?, l.mtu)));
         let moved = self.link.is_some() && seen(&self.link) != seen(&link);
         self.link = link;
+        if self.link_obstacle().is_some() {
+            self.abandon(fx);
+        }
         self.start_if_able(fx, now);
         if let State::Active(active) = &mut self.state
             && moved
@@ -497,18 +527,20 @@ impl Router {
 
     /// When it wants to be run again.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        match &self.state {
+        let of_state = match &self.state {
             State::Initialize { retry } => *retry,
             State::Backup(backup) => {
                 let held = self.arbiter.hold_ends();
-                let due = held.or_else(|| backup.wake_up(&self.hearing()));
-                due.into_iter().chain(self.arbiter.deadline()).min()
+                held.or_else(|| backup.wake_up(&self.hearing()))
             }
-            State::Active(active) => {
-                let due = active.deadline();
-                Some(self.arbiter.deadline().map_or(due, |at| at.min(due)))
-            }
-        }
+            State::Active(active) => Some(active.deadline()),
+        };
+        let of_evidence = match &self.state {
+            State::Initialize { .. } => None,
+            State::Backup(_) | State::Active(_) => self.arbiter.deadline(),
+        };
+        let all = [of_state, of_evidence, self.handover_deadline()];
+        all.into_iter().flatten().min()
     }
 
     /// How long a frame that is no farewell may wait for it.
@@ -516,6 +548,8 @@ impl Router {
         /// The part of an interval that no Backup misses.
         const PART: u32 = 16;
         match &self.state {
+            // Its successor's first word ends it.
+            State::Initialize { .. } if self.is_lame_duck() => Duration::ZERO,
             State::Initialize { .. } => Duration::MAX,
             State::Backup(backup) => backup.adver_interval / PART,
             State::Active(_) => Duration::ZERO,
@@ -526,7 +560,7 @@ impl Router {
     /// Active_Down_Interval, a Backup through an interval after its own.
     pub(crate) fn is_stalled(&self, now: Time) -> bool {
         match &self.state {
-            State::Initialize { .. } => false,
+            State::Initialize { .. } => self.is_lame_duck_stalled(now),
             State::Backup(backup) => match self.arbiter.hold_ends() {
                 Some(due) => now.since(due) > backup.adver_interval,
                 None => backup.is_stalled(now, &self.hearing()),
@@ -539,6 +573,7 @@ impl Router {
     /// it answers for none.
     pub(crate) fn guarded_interval(&self) -> Option<Duration> {
         match &self.state {
+            State::Initialize { .. } if self.is_lame_duck() => Some(self.active_down_interval()),
             State::Initialize { .. } | State::Backup(_) => None,
             State::Active(_) => Some(self.active_down_interval()),
         }
@@ -552,10 +587,13 @@ impl Router {
         }
     }
 
-    /// The configured priority with its weights, 1..=254; the owner's is never lowered.
+    /// The configured priority with its weights, 1..=254, and 1 where it is drained; the owner's is never lowered.
     pub(crate) fn own_priority(&self) -> u8 {
         if self.config.priority.is_owner() {
             return self.config.priority.get();
+        }
+        if self.config.drained {
+            return 1;
         }
         let sum = i16::from(self.config.priority.get()).saturating_add(self.weight);
         u8::try_from(sum.clamp(1, 254)).unwrap_or(1)

@@ -51,6 +51,10 @@ pub struct RouterStatus {
     pub priority: u8,
     /// As advertised, with weights.
     pub effective_priority: u8,
+    /// Its effective priority is 1 because the node's operator wants others to have the addresses.
+    pub drained: bool,
+    /// What serves on while another router takes over.
+    pub remainder: Option<Remainder>,
     /// The virtual addresses, in order.
     pub addresses: Vec<IpAddr>,
     /// Those the kernel confirmed, while Active.
@@ -98,6 +102,15 @@ pub struct Standing {
     pub evidence: Evidence,
     /// Since when.
     pub since: Time,
+}
+
+/// What is left of an Active that let go, until its successor has taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Remainder {
+    /// Its addresses are on the interface and serve, in silence.
+    LameDuck,
+    /// Its addresses are on the loopback interface and serve those who have not heard of the successor.
+    Parked,
 }
 
 /// The last acceptable advertisement of a virtual router.

@@ -13,6 +13,14 @@ pub(crate) const REASSERTION_PAUSE: Duration = Duration::from_millis(10);
 
 /// For so many intervals after a promotion, a sync group leaves ties to the link of its first member.
 pub(crate) const TIE_GRACE: u32 = 2;
+/// Between the two priority 0 of a lame duck. A successor that heard the first only begins its skew again.
+pub(crate) const RELEASE_REPETITION: Duration = Duration::from_millis(5);
+
+/// What delays a successor and its advertisement beyond the protocol's own timers.
+pub(crate) const HANDOVER_MARGIN: Duration = Duration::from_millis(200);
+
+/// Before a drained router that nobody relieved asks again.
+pub(crate) const DRAIN_RETRY: Duration = Duration::from_secs(60);
 
 /// How long an Active waits to learn what became of its addresses. A thousand routers that are promoted together
 /// wait a second for each other.

@@ -172,7 +172,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the addresses stay after a demotion",
         file: "router.rs",
-        text: "        self.release(fx);\n        self.enter(fx, now, State::Backup(backup), reason, source);",
+        text: "        self.park(fx, now);\n        self.enter(fx, now, State::Backup(backup), reason, source);",
         instead: "        self.enter(fx, now, State::Backup(backup), reason, source);",
     },
     Mutant {
@@ -211,6 +211,26 @@ const MUTANTS: &[Mutant] = &[
         file: "router/host.rs",
         text: "(true, false) => Some(Reason::NotAddressOwner),",
         instead: "(true, false) => None,",
+    },
+    Mutant {
+        name: "what is parked stays",
+        file: "router/handover.rs",
+        text: "Handover::Parked { until } if *until <= now => self.abandon(fx),",
+        instead: "Handover::Parked { until } if *until <= now => {
+                *until = now + Duration::from_secs(3_600);
+            }",
+    },
+    Mutant {
+        name: "a drained lame duck does not come back",
+        file: "router/handover.rs",
+        text: "Cause::Drain => self.promote(fx, now, Reason::NoSuccessor),",
+        instead: "Cause::Drain => self.park(fx, now),",
+    },
+    Mutant {
+        name: "a drained router keeps its priority",
+        file: "router.rs",
+        text: "        if self.config.drained {\n",
+        instead: "        if self.config.drained && self.weight > 10_000 {\n",
     },
     Mutant {
         name: "refused addresses are tried again at once",

@@ -16,7 +16,7 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    /// Nothing happens to the address: no gap.
+    /// Nothing happens to the address, or it moves as planned: the old holder serves until the new one does.
     pub(super) const NONE: Self = Self {
         least: Duration::ZERO,
         most: Duration::ZERO,
@@ -29,15 +29,6 @@ impl Bound {
         Self {
             least: most.saturating_sub(router.interval),
             most,
-        }
-    }
-
-    /// After the Active left with priority 0, with a Backup of `priority` (RFC 9568 §6.4.2: Skew_Time).
-    pub(super) fn after_release(router: &Router, priority: u8) -> Self {
-        let skew = router.skew_time(priority);
-        Self {
-            least: skew,
-            most: skew,
         }
     }
 
@@ -83,13 +74,6 @@ mod tests {
         assert_eq!(bound.least, Duration::from_nanos(264_843_750));
         assert_eq!(bound.most, Duration::from_nanos(364_843_750));
         assert_eq!(bound.to_string(), "265 to 365 ms");
-    }
-
-    #[test]
-    fn a_release_costs_the_skew_alone() {
-        let bound = Bound::after_release(&router(), 90);
-        assert_eq!(bound.most, Duration::from_nanos(64_843_750));
-        assert_eq!(bound.to_string(), "65 ms");
     }
 
     #[test]

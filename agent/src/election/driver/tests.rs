@@ -79,6 +79,8 @@ fn plan() -> Plan {
         down_advertisements: NonZeroU8::new(3).unwrap(),
         strict: false,
         sync: None,
+        linger: Duration::ZERO,
+        drained: false,
     };
     Plan {
         routers: vec![router],

@@ -9,14 +9,14 @@ use vipkeeper_vrrp::{
 use vipkeeper_wire::{Family, Vrid};
 
 use super::super::fake::Fake;
-use super::super::kernel::Setting;
+use super::super::kernel::{Setting, TAG};
 use super::super::ledger::tests::identity;
 use super::*;
 use crate::scratch::Directory;
 
 const LIFETIME: Duration = Duration::from_secs(30);
 
-fn eth0() -> Ifindex {
+pub(super) fn eth0() -> Ifindex {
     Ifindex::new(2).unwrap()
 }
 
@@ -24,11 +24,11 @@ fn eth1() -> Ifindex {
     Ifindex::new(3).unwrap()
 }
 
-fn at(seconds: u64) -> Time {
+pub(super) fn at(seconds: u64) -> Time {
     Time::from_nanos(seconds * 1_000_000_000)
 }
 
-fn address(text: &str) -> VirtualAddress {
+pub(super) fn address(text: &str) -> VirtualAddress {
     let (address, prefix_length) = text.split_once('/').unwrap();
     VirtualAddress {
         address: address.parse().unwrap(),
@@ -36,25 +36,25 @@ fn address(text: &str) -> VirtualAddress {
     }
 }
 
-fn addresses(texts: &[&str]) -> Arc<[VirtualAddress]> {
+pub(super) fn addresses(texts: &[&str]) -> Arc<[VirtualAddress]> {
     texts.iter().map(|text| address(text)).collect()
 }
 
 /// A ledger in a directory of its own, and the kernel before us.
-struct Machine {
+pub(super) struct Machine {
     directory: Directory,
-    kernel: Fake,
+    pub(super) kernel: Fake,
 }
 
 impl Machine {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             directory: Directory::new(),
             kernel: Fake::new(&[eth0(), eth1()]),
         }
     }
 
-    fn start(self) -> Running {
+    pub(super) fn start(self) -> Running {
         let (ledger, discarded) = self.ledger();
         assert_eq!(discarded, None);
         let holdings = Holdings::new(self.kernel, ledger);
@@ -69,17 +69,17 @@ impl Machine {
     }
 }
 
-struct Running {
+pub(super) struct Running {
     directory: Directory,
-    holdings: Holdings<Fake>,
+    pub(super) holdings: Holdings<Fake>,
 }
 
 impl Running {
-    fn kernel(&mut self) -> &mut Fake {
+    pub(super) fn kernel(&mut self) -> &mut Fake {
         &mut self.holdings.kernel
     }
 
-    fn prepare(&mut self, interface: Ifindex, priority: u8, texts: &[&str]) {
+    pub(super) fn prepare(&mut self, interface: Ifindex, priority: u8, texts: &[&str]) {
         let router = router(interface, priority, addresses(texts));
         self.holdings.prepare(&Plan {
             routers: vec![router],
@@ -87,30 +87,34 @@ impl Running {
         });
     }
 
-    fn install(&mut self, now: Time, texts: &[&str]) -> Fact {
+    pub(super) fn install(&mut self, now: Time, texts: &[&str]) -> Fact {
         self.holdings.install(now, &install(1, texts))
     }
 
-    fn notices(&mut self) -> Vec<String> {
+    pub(super) fn notices(&mut self) -> Vec<String> {
         let notices = self.holdings.take_notices();
         notices.iter().map(|notice| format!("{notice:?}")).collect()
     }
 
     /// The process dies; the machine stays.
-    fn crash(self) -> Machine {
+    pub(super) fn crash(self) -> Machine {
         Machine {
             directory: self.directory,
             kernel: self.holdings.kernel,
         }
     }
 
-    fn recorded(&self) -> Rows {
+    pub(super) fn recorded(&self) -> Rows {
         let path = self.directory.path().join("ledger");
         Ledger::open(path, identity()).0.rows().clone()
     }
 }
 
-fn router(interface: Ifindex, priority: u8, addresses: Arc<[VirtualAddress]>) -> RouterConfig {
+pub(super) fn router(
+    interface: Ifindex,
+    priority: u8,
+    addresses: Arc<[VirtualAddress]>,
+) -> RouterConfig {
     RouterConfig {
         name: "web".into(),
         family: Family::V4,
@@ -129,10 +133,12 @@ fn router(interface: Ifindex, priority: u8, addresses: Arc<[VirtualAddress]>) ->
         down_advertisements: NonZeroU8::MIN,
         strict: false,
         sync: None,
+        linger: Duration::ZERO,
+        drained: false,
     }
 }
 
-fn install(router: u32, texts: &[&str]) -> Install {
+pub(super) fn install(router: u32, texts: &[&str]) -> Install {
     Install {
         router: RouterId(router),
         ticket: Ticket(7),
@@ -142,7 +148,7 @@ fn install(router: u32, texts: &[&str]) -> Install {
     }
 }
 
-fn withdraw(router: u32, texts: &[&str]) -> Withdraw {
+pub(super) fn withdraw(router: u32, texts: &[&str]) -> Withdraw {
     Withdraw {
         router: RouterId(router),
         ticket: Ticket(8),

@@ -56,6 +56,8 @@ fn config(password: Password) -> RouterConfig {
         preemption: Preemption::Always,
         down_advertisements: NonZeroU8::new(3).unwrap(),
         strict: false,
+        linger: Duration::from_secs(1),
+        drained: false,
         sync: None,
     }
 }

@@ -60,7 +60,8 @@ impl Router {
     pub(crate) fn share_fault(&mut self, fault: Option<&Member>) -> bool {
         let (has_fault, is_out) = (
             self.has_fault(),
-            matches!(self.state, State::Initialize { .. }),
+            // A lame duck waits for its own successor.
+            matches!(self.state, State::Initialize { .. }) && !self.is_lame_duck(),
         );
         let Some(bond) = &mut self.bond else {
             return false;

@@ -73,6 +73,8 @@ impl Router {
             member: self.blamed(self.reason),
             priority: self.config.priority.get(),
             effective_priority: self.effective_priority(),
+            drained: self.config.drained && !self.config.priority.is_owner(),
+            remainder: self.remainder(),
             addresses: self.config.addresses.iter().map(|a| a.address).collect(),
             installed,
             refused: refused.to_vec(),

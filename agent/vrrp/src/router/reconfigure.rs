@@ -13,11 +13,11 @@ impl Router {
     /// Prepares for `next`: lets go what it will not have any more. All routers do so before any takes what is
     /// new, for an address may move from one to another.
     pub(crate) fn let_go(&mut self, fx: &mut Effects, now: Time, next: &RouterConfig) {
-        if matches!(self.state, State::Initialize { .. }) {
-            return;
-        }
         if !self.same_identity(next) {
-            return self.leave(fx, now, Reason::Reconfigured);
+            return match self.state {
+                State::Initialize { .. } => self.abandon(fx),
+                State::Backup(_) | State::Active(_) => self.leave(fx, now, Reason::Reconfigured),
+            };
         }
         let of_next = |a: &&VirtualAddress| next.addresses.contains(a);
         let gone: Vec<_> = self
@@ -27,7 +27,7 @@ impl Router {
             .filter(|a| !of_next(a))
             .copied()
             .collect();
-        if matches!(self.state, State::Active(_)) && !gone.is_empty() {
+        if self.has_addresses_out() && !gone.is_empty() {
             self.withdraw(fx, gone.into());
         }
     }
@@ -58,6 +58,7 @@ impl Router {
             backup.forget_preemption();
         }
         self.forget_failures();
+        self.heed_drain(fx, now, old.drained);
     }
 
     /// A router that gave up gets another chance with its new configuration, once its surroundings are known.

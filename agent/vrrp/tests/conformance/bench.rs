@@ -70,6 +70,8 @@ pub(crate) fn router(priority: u8) -> RouterConfig {
         down_advertisements: NonZeroU8::new(3).unwrap(),
         strict: false,
         sync: None,
+        linger: Duration::ZERO,
+        drained: false,
     }
 }
 
@@ -396,6 +398,7 @@ fn line(output: &Output) -> String {
         Output::Send(send) => format!("send {}", read(send).priority),
         Output::Install(_) => "install".into(),
         Output::Withdraw(_) => "withdraw".into(),
+        Output::Park(_) => "park".into(),
         Output::Announce(announcement) => format!("announce {}", announcement.address),
         Output::Probe(probe) => format!("probe {}", probe.address),
         Output::Beat(beat) => format!("beat {}", beat.destination),

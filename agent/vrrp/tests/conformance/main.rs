@@ -22,6 +22,7 @@ mod coverage;
 mod extensions;
 mod faults;
 mod frozen;
+mod handover;
 mod host;
 mod hostile;
 mod initialize;

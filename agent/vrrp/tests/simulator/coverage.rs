@@ -24,11 +24,13 @@ pub(crate) struct Coverage {
     pub(crate) refusal: u64,
     /// An installation failed.
     pub(crate) failed_installation: u64,
+    /// A lame duck heard its successor, or lost patience, and parked its addresses.
+    pub(crate) handover: u64,
 }
 
 impl Coverage {
     /// What must happen in at least one schedule of a hundred.
-    pub(crate) fn demanded(&self) -> [(&'static str, u64); 7] {
+    pub(crate) fn demanded(&self) -> [(&'static str, u64); 8] {
         [
             ("double Active", self.double_active),
             ("stall", self.stall),
@@ -37,6 +39,7 @@ impl Coverage {
             ("delayed preemption", self.delayed_preemption),
             ("refusal", self.refusal),
             ("failed installation", self.failed_installation),
+            ("handover", self.handover),
         ]
     }
 }
@@ -57,6 +60,7 @@ impl AddAssign for Coverage {
         self.delayed_preemption += other.delayed_preemption;
         self.refusal += other.refusal;
         self.failed_installation += other.failed_installation;
+        self.handover += other.handover;
     }
 }
 

@@ -81,6 +81,11 @@ pub(crate) enum Fault {
         node: usize,
         group: usize,
     },
+    /// The operator asks a node to leave the addresses to others, or takes that back.
+    Drain {
+        node: usize,
+        group: usize,
+    },
     Weight {
         node: usize,
         group: usize,
@@ -108,7 +113,7 @@ impl Fault {
             .pick(&[down / 20, down / 3, down, down * 2, down * 3]);
         let span = world.random.between(span / 2, span);
         let random = &mut world.random;
-        let fault = match random.up_to(23) {
+        let fault = match random.up_to(25) {
             0 | 1 => Self::Crash {
                 node,
                 again_after: span,
@@ -147,6 +152,7 @@ impl Fault {
             18 => Self::Preemption { node, group },
             19 => Self::Membership { node, group },
             20 => Self::Host { node, group },
+            22 | 23 => Self::Drain { node, group },
             21 => {
                 let weight = random.pick(&[0, -1, -60, -300, 60, 300]);
                 Self::Weight {
@@ -239,6 +245,9 @@ impl World {
                 let interval = self.random.pick(&self.groups[group].intervals);
                 let chosen = self.groups[group].random_preemption(&mut self.random, interval);
                 self.edit(node, group, |member| member.preemption = chosen);
+            }
+            Fault::Drain { node, group } => {
+                self.edit(node, group, |member| member.drained = !member.drained);
             }
             Fault::Membership { node, group } => {
                 let new = self.groups[group].random_member(&mut self.random);

@@ -48,6 +48,8 @@ pub(crate) struct Group {
     /// What members may do about a lower priority; `None` is Delayed, which each has a delay of its own for.
     preemptions: &'static [Option<Preemption>],
     policies: Vec<ChecksumPolicy>,
+    /// How long addresses serve on after a move.
+    pub(crate) linger: Nanos,
 }
 
 /// How one member is configured.
@@ -58,6 +60,14 @@ pub(crate) struct Member {
     pub(crate) interval: u16,
     pub(crate) preemption: Preemption,
     pub(crate) checksum: ChecksumPolicy,
+    pub(crate) drained: bool,
+}
+
+impl Member {
+    /// Whether priority 1 would not make its peers take over: it has to say priority 0.
+    pub(crate) fn stands_aside(&self) -> bool {
+        self.drained && self.priority < 255 && self.preemption != Preemption::Always
+    }
 }
 
 impl Group {
@@ -123,6 +133,7 @@ impl Group {
             owners: random.chance(200),
             preemptions: random.pick(&[&[ALWAYS], &[NEVER], &[None], &[ALWAYS, NEVER, None]]),
             policies,
+            linger: random.pick(&[0, 20 * MILLI, 200 * MILLI, SECOND]),
         }
     }
 
@@ -133,6 +144,7 @@ impl Group {
             interval,
             preemption: self.random_preemption(random, interval),
             checksum: random.pick(&self.policies),
+            drained: random.chance(30),
         }
     }
 
@@ -180,6 +192,8 @@ impl Group {
             down_advertisements: NonZeroU8::new(self.down_advertisements).unwrap(),
             strict: self.strict,
             sync: None,
+            linger: Duration::from_nanos(self.linger),
+            drained: member.drained,
         }
     }
 
@@ -238,6 +252,11 @@ impl Group {
     /// Active_Down_Interval.
     pub(crate) fn down_interval(&self, priority: u8, interval: Nanos) -> Nanos {
         u64::from(self.down_advertisements) * interval + self.skew(priority, interval)
+    }
+
+    /// How long one that said priority 0 serves on while nobody takes over.
+    pub(crate) fn patience(&self, interval: Nanos) -> Nanos {
+        self.down_interval(0, interval) + 200 * MILLI
     }
 
     /// The shortest interval any member may have.

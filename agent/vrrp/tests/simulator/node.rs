@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use vipkeeper_vrrp::{
-    Election, Fact, Ifindex, Install, InterfaceState, Plan, RouterId, StateName, Ticket, Withdraw,
+    Election, Fact, Ifindex, Install, InterfaceState, Park, Plan, RouterId, StateName, Ticket,
+    Withdraw,
 };
 use vipkeeper_wire::{Family, MacAddr};
 
@@ -50,6 +51,8 @@ pub(crate) struct Node {
     pub(crate) routers: Vec<Router>,
     /// Which group an id of the running election belongs to.
     pub(crate) ids: BTreeMap<RouterId, usize>,
+    /// The agent was told to stop and is gone when its election has left.
+    pub(crate) leaving: bool,
 }
 
 /// One group on one node.
@@ -57,6 +60,8 @@ pub(crate) struct Router {
     pub(crate) reference: Reference,
     pub(crate) state: StateName,
     pub(crate) addresses: Holding,
+    /// Up to here it may serve on as a lame duck.
+    pub(crate) lame_until: Option<Nanos>,
 }
 
 /// The addresses of one group on one node, as the network thread sees them.
@@ -64,6 +69,11 @@ pub(crate) struct Router {
 pub(crate) struct Holding {
     ordered: Option<Ticket>,
     held: Vec<IpAddr>,
+    /// On the loopback interface, and since when.
+    parked: Vec<IpAddr>,
+    pub(crate) parked_at: Nanos,
+    /// The election was told that some are held, and did not let them go since.
+    pub(crate) serves: bool,
     /// The election was told that these are held.
     pub(crate) confirmed: Vec<IpAddr>,
 }
@@ -87,6 +97,7 @@ impl Node {
             plan: Vec::new(),
             routers: groups.iter().map(|_| Router::new()).collect(),
             ids: BTreeMap::new(),
+            leaving: false,
         }
     }
 
@@ -108,6 +119,7 @@ impl Node {
         self.frames.clear();
         self.wake_at = None;
         self.ids.clear();
+        self.leaving = false;
         for router in &mut self.routers {
             *router = Router::new();
         }
@@ -172,6 +184,7 @@ impl Router {
             reference: Reference::new(),
             state: StateName::Initialize,
             addresses: Holding::default(),
+            lame_until: None,
         }
     }
 }
@@ -193,6 +206,7 @@ impl Holding {
         }
         let addresses = install.addresses.iter().map(|a| a.address);
         self.held = addresses.filter(|a| !refused.contains(a)).collect();
+        self.parked.clear();
         true
     }
 
@@ -200,6 +214,7 @@ impl Holding {
     pub(crate) fn fail(&mut self, ticket: Ticket) {
         if self.is_waiting_for(ticket) {
             self.held.clear();
+            self.parked.clear();
         }
     }
 
@@ -207,15 +222,34 @@ impl Holding {
     pub(crate) fn confirm(&mut self, ticket: Ticket) {
         if self.is_waiting_for(ticket) {
             self.confirmed.clone_from(&self.held);
+            self.serves = true;
         }
+    }
+
+    /// False if there is nothing to park.
+    pub(crate) fn park(&mut self, park: &Park, now: Nanos) -> bool {
+        if self.ordered.is_some_and(|ticket| ticket < park.ticket) {
+            self.ordered = None;
+        }
+        self.confirmed.clear();
+        self.serves = false;
+        self.parked.append(&mut self.held);
+        self.parked_at = now;
+        !self.parked.is_empty()
+    }
+
+    pub(crate) fn is_parked(&self) -> bool {
+        !self.parked.is_empty()
     }
 
     pub(crate) fn withdraw(&mut self, withdraw: &Withdraw) {
         if self.ordered.is_some_and(|ticket| ticket < withdraw.ticket) {
             self.ordered = None;
         }
+        self.serves = false;
         let gone = |address| withdraw.addresses.iter().any(|a| a.address == address);
         self.held.retain(|&address| !gone(address));
+        self.parked.retain(|&address| !gone(address));
         self.confirmed.retain(|&address| !gone(address));
     }
 
@@ -228,6 +262,7 @@ impl Holding {
         self.held.contains(&address)
     }
 
+    /// Nothing is on the interface.
     pub(crate) fn is_empty(&self) -> bool {
         self.ordered.is_none() && self.held.is_empty()
     }

@@ -11,6 +11,8 @@ pub(crate) struct Observer {
     overlaps: [[Option<Nanos>; MOST_NODES]; MOST_NODES],
     /// When the last disturbance ended; `None` during one.
     healed_at: Option<Nanos>,
+    /// When an Active said priority 0 last to make room for another.
+    released_at: Nanos,
     pub(crate) was_double: bool,
 }
 
@@ -49,6 +51,7 @@ impl Observer {
             active: [false; MOST_NODES],
             overlaps: [[None; MOST_NODES]; MOST_NODES],
             healed_at: None,
+            released_at: 0,
             was_double: false,
         }
     }
@@ -75,6 +78,11 @@ impl Observer {
         }
     }
 
+    /// A lame duck serves on from `now`, until another is Active or nobody is there to be.
+    pub(crate) fn release(&mut self, now: Nanos) {
+        self.released_at = now;
+    }
+
     /// Holds at `now`; `able` says since when each node takes part.
     pub(crate) fn check(
         &self,
@@ -89,8 +97,9 @@ impl Observer {
         let (Some(first), Some(last)) = (able.clone().min(), able.max()) else {
             return Ok(());
         };
-        if !self.active.contains(&true) && now > first + bounds.vacancy {
-            let late = now - first - bounds.vacancy;
+        let vacant = first.max(self.released_at);
+        if !self.active.contains(&true) && now > vacant + bounds.vacancy {
+            let late = now - vacant - bounds.vacancy;
             return Err(("P2", format!("nobody is Active, {late} ns past the bound")));
         }
         let settled_at = last + bounds.vacancy;

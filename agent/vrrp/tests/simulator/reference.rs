@@ -61,6 +61,10 @@ enum Phase {
         /// When its addresses were refused, until it tries again.
         refused_at: Option<Nanos>,
     },
+    /// Drained, it said priority 0 and serves on until somebody takes over, or until then.
+    Lame {
+        until: Nanos,
+    },
     Backup(Listening),
     Active {
         /// Before this comes the next advertisement.
@@ -137,6 +141,7 @@ impl Reference {
     /// As advertised: weights move everybody but the owner within 1..=254.
     pub(crate) fn priority(&self) -> u8 {
         match &self.member {
+            Some(member) if member.drained && member.priority < 255 => 1,
             Some(member) if member.priority < 255 => {
                 (i16::from(member.priority) + self.weight).clamp(1, 254) as u8
             }
@@ -161,6 +166,12 @@ impl Reference {
         let own = self.interval(group);
         match &self.phase {
             Phase::Initialize { .. } => {}
+            Phase::Lame { until } => {
+                if now > until + own {
+                    self.able_since = Some(now);
+                    self.listen(group, now, (own, own));
+                }
+            }
             Phase::Active { due } => {
                 let silence = now - self.last_advertisement;
                 self.late = silence > group.down_interval(self.priority(), own);
@@ -181,8 +192,14 @@ impl Reference {
         }
     }
 
-    /// Its place in a new plan.
-    pub(crate) fn apply(&mut self, group: &Group, now: Nanos, member: Option<&Member>) {
+    /// Its place in a new plan; `serves` if its addresses could serve on without it.
+    pub(crate) fn apply(
+        &mut self,
+        group: &Group,
+        now: Nanos,
+        member: Option<&Member>,
+        serves: bool,
+    ) {
         self.stopping = false;
         if member.is_none() {
             // Whoever told its weight tells it anew when it is back.
@@ -194,13 +211,13 @@ impl Reference {
                 self.unpaired.clear();
             }
             if let (Some(old), Some(new)) = (old, member) {
-                self.edit(group, now, &old, new);
+                self.edit(group, now, &old, new, serves);
             }
         }
         self.start_or_leave(group, now);
     }
 
-    fn edit(&mut self, group: &Group, now: Nanos, old: &Member, new: &Member) {
+    fn edit(&mut self, group: &Group, now: Nanos, old: &Member, new: &Member, serves: bool) {
         let own = group.nanos(new.interval);
         if (old.priority == 255) != (new.priority == 255) {
             // The owner uses what everybody else installs: another identity, which starts anew.
@@ -209,6 +226,15 @@ impl Reference {
             self.phase = Phase::Initialize { refused_at: None };
         }
         match &mut self.phase {
+            Phase::Lame { .. } if new.drained => {}
+            Phase::Lame { .. } => {
+                self.fresh = true;
+                self.able_since = Some(now);
+                self.phase = Phase::Active { due: now };
+            }
+            Phase::Active { .. } if new.stands_aside() && !old.drained => {
+                self.stand_aside(group, now, serves);
+            }
             Phase::Initialize { refused_at } => *refused_at = None,
             Phase::Active { due } => *due = (*due).max(now + own),
             Phase::Backup(listening) => {
@@ -221,6 +247,22 @@ impl Reference {
                 }
             }
         }
+    }
+
+    fn stand_aside(&mut self, group: &Group, now: Nanos, serves: bool) {
+        let own = self.interval(group);
+        if serves {
+            self.able_since = None;
+            let until = now + group.patience(own);
+            self.phase = Phase::Lame { until };
+        } else {
+            self.phase = Phase::Backup(Listening::new(now, (own, own)));
+        }
+    }
+
+    /// Its interface is there, and has an address.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.running && self.addressed
     }
 
     pub(crate) fn set_weight(&mut self, weight: i16) {
@@ -264,7 +306,10 @@ impl Reference {
     fn start_or_leave(&mut self, group: &Group, now: Nanos) {
         let refused_at = match self.phase {
             Phase::Initialize { refused_at } if self.member.is_some() => refused_at,
-            Phase::Initialize { .. } | Phase::Backup(_) | Phase::Active { .. } => None,
+            Phase::Initialize { .. }
+            | Phase::Lame { .. }
+            | Phase::Backup(_)
+            | Phase::Active { .. } => None,
         };
         if !self.is_able() {
             self.able_since = None;
@@ -309,6 +354,17 @@ impl Reference {
         let (own, interval) = (self.priority(), group.nanos(member.interval));
         match &mut self.phase {
             Phase::Initialize { .. } => {}
+            Phase::Lame { .. } => {
+                self.able_since = Some(heard.now);
+                if heard.priority == 0 {
+                    self.fresh = true;
+                    self.phase = Phase::Active { due: heard.now };
+                } else {
+                    let mut listening = Listening::new(heard.arrival, (interval, interval));
+                    listening.hear(&heard, own, member.preemption);
+                    self.phase = Phase::Backup(listening);
+                }
+            }
             Phase::Backup(listening) => {
                 self.seen.released |= heard.priority == 0;
                 listening.hear(&heard, own, member.preemption);
@@ -363,8 +419,24 @@ impl Reference {
         now: Nanos,
         state: StateName,
         advertised: bool,
+        released: bool,
     ) -> Result<(), String> {
+        let stands_aside = self.member.as_ref().is_some_and(Member::stands_aside);
         match (&self.phase, state) {
+            (Phase::Lame { until }, StateName::Initialize) if now < until + ROUNDING => Ok(()),
+            (Phase::Lame { until }, StateName::Active)
+                if now + ROUNDING >= *until && advertised =>
+            {
+                self.able_since = Some(now);
+                let due = now + self.interval(group);
+                self.phase = Phase::Active { due };
+                Ok(())
+            }
+            // After a while in which nobody relieved it, it asks again.
+            (Phase::Active { .. }, StateName::Initialize) if stands_aside && released => {
+                self.stand_aside(group, now, true);
+                Ok(())
+            }
             (Phase::Initialize { refused_at: None }, StateName::Initialize) => Ok(()),
             (
                 Phase::Initialize {

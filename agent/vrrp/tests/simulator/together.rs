@@ -383,6 +383,7 @@ impl Together {
                     }
                 }
                 Output::Withdraw(_)
+                | Output::Park(_)
                 | Output::Announce(_)
                 | Output::Probe(_)
                 | Output::Beat(_)
@@ -529,6 +530,8 @@ impl Lan {
 
 fn config(lan: usize, priority: u8, interval: u16, preemption: Preemption) -> RouterConfig {
     RouterConfig {
+        linger: Duration::ZERO,
+        drained: false,
         name: member(lan).into(),
         family: Family::V4,
         vrid: Vrid::new(20 + lan as u8).unwrap(),

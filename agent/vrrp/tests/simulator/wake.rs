@@ -34,7 +34,7 @@ impl World {
         };
         self.coverage.wakes += 1;
         let mut turns = self.turns(node);
-        let (mut edited, mut stops) = (false, false);
+        let mut edited = false;
         for (group, router) in self.groups.iter().zip(&mut self.nodes[node].routers) {
             router.reference.wake(group, self.now);
         }
@@ -45,6 +45,8 @@ impl World {
                     edited |= matches!(fact, Fact::Weight { .. });
                     election.handle_fact(now, fact);
                 }
+                // Who stops makes no plans any more.
+                Input::Apply(_) if self.nodes[node].leaving => {}
                 Input::Apply(members) => {
                     edited = true;
                     let interface = self.nodes[node].interface;
@@ -52,7 +54,7 @@ impl World {
                     election.handle_command(now, Command::Apply(plan));
                 }
                 Input::Shutdown => {
-                    stops = true;
+                    self.nodes[node].leaving = true;
                     election.handle_command(now, Command::Shutdown);
                 }
             }
@@ -90,7 +92,7 @@ impl World {
             self.carry(node, &mut turns, edited, output)?;
         }
         self.after_wake(node, &turns)?;
-        if stops {
+        if self.nodes[node].leaving && election.has_left() {
             self.stop(node);
             return Ok(());
         }
@@ -120,14 +122,16 @@ impl World {
 
     /// Tells the reference what the election is about to be told.
     fn refer_input(&mut self, node: usize, input: &Input) {
-        let now = self.now;
+        let (now, leaving) = (self.now, self.nodes[node].leaving);
         let routers = &mut self.nodes[node].routers;
         let with_groups = routers.iter_mut().zip(&self.groups);
         match input {
+            Input::Apply(_) if leaving => {}
             Input::Apply(members) => {
                 self.trace.input(now, node, members);
                 for ((router, group), member) in with_groups.zip(members) {
-                    router.reference.apply(group, now, member.as_ref());
+                    let serves = group.linger > 0 && router.addresses.serves;
+                    router.reference.apply(group, now, member.as_ref(), serves);
                 }
             }
             Input::Shutdown => {
@@ -224,6 +228,18 @@ impl World {
         match output {
             Output::Send(transmit) => self.transmit(node, turns, edited, transmit),
             Output::Install(install) => self.order(node, edited, install),
+            Output::Park(park) => {
+                let first = park.addresses.first().map(|a| a.address);
+                let Some(group) = self.group_of(first) else {
+                    return self.fail(node, "P4", "it parks what nobody ordered");
+                };
+                let router = &mut self.nodes[node].routers[group];
+                self.coverage.handover |= u64::from(router.lame_until.is_some());
+                match router.addresses.park(&park, self.now) {
+                    true => Ok(()),
+                    false => self.fail(node, "P4", "it parks what it does not hold"),
+                }
+            }
             Output::Withdraw(withdraw) => {
                 let first = withdraw.addresses.first().map(|a| a.address);
                 let Some(group) = self.group_of(first) else {
@@ -431,9 +447,13 @@ impl World {
             let group = &self.groups[number];
             let router = &mut self.nodes[node].routers[number];
             let active = router.state == StateName::Active;
-            let settled = router
-                .reference
-                .settle(group, self.now, router.state, turn.advertised);
+            let settled = router.reference.settle(
+                group,
+                self.now,
+                router.state,
+                turn.advertised,
+                turn.released,
+            );
             let seen = router.reference.seen;
             let mut member = router.reference.member.iter();
             let owner = member.any(|member| member.priority == 255);
@@ -441,16 +461,36 @@ impl World {
             self.coverage.priority_zero |= u64::from(seen.released);
             self.coverage.stall |= u64::from(seen.stalled);
             self.coverage.delayed_preemption |= u64::from(seen.delayed);
+            let was_lame = router.lame_until.is_some();
+            let serves_on = router.state == StateName::Initialize && !router.addresses.is_empty();
+            if !serves_on {
+                router.lame_until = None;
+            } else if turn.was_active && turn.released {
+                self.observers[number].release(self.now);
+                router.lame_until = Some(self.now + group.patience(group.longest().0));
+            }
+            let lingers_until = router.addresses.parked_at + group.linger;
+            let connected = router.reference.is_connected();
             let fault = if let Err(why) = settled {
                 Some(why)
             } else if turn.advertised && !turn.was_active {
                 Some("it advertises without being Active".to_owned())
-            } else if turn.released && !turn.was_active {
+            } else if turn.released && !turn.was_active && !was_lame {
                 Some("it sends priority 0 without having been Active".to_owned())
             } else if active && !owner && !router.addresses.is_ordered() {
                 Some("it is Active and did not order its addresses".to_owned())
-            } else if (!active || owner) && !router.addresses.is_empty() {
+            } else if active && owner && !router.addresses.is_empty() {
+                Some("it installs what the host has".to_owned())
+            } else if !active
+                && !router.addresses.is_empty()
+                && (!connected || router.lame_until.is_none_or(|until| until <= self.now))
+            {
                 Some("it is not Active and leaves addresses behind".to_owned())
+            } else if !active
+                && router.addresses.is_parked()
+                && (!connected || lingers_until <= self.now)
+            {
+                Some("it leaves addresses parked".to_owned())
             } else if turn.before == StateName::Active
                 && router.state == StateName::Initialize
                 && !seen.link_lost
@@ -502,9 +542,10 @@ impl World {
             let same = match (status, &router.reference.member) {
                 (None, None) => true,
                 (Some(status), Some(member)) => {
-                    let installed = match (member.priority, status.state) {
+                    let installed = match (member.priority, router.state) {
                         (255, StateName::Active) => group.addresses.len(),
-                        _ => router.addresses.confirmed.len(),
+                        (_, StateName::Active) => router.addresses.confirmed.len(),
+                        (_, StateName::Initialize | StateName::Backup) => 0,
                     };
                     status.state == router.state
                         && status.effective_priority == router.reference.priority()
