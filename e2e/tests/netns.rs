@@ -67,9 +67,6 @@ fn main() -> ExitCode {
         owner::TESTS,
         reconfigure::TESTS,
         guardian::TESTS,
-        repair::TESTS,
-        owner::TESTS,
-        reconfigure::TESTS,
         split_brain::TESTS,
     ];
     harness::main("netns", &tests.concat())

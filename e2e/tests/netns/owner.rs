@@ -42,11 +42,12 @@ fn the_owner_is_active_at_once_and_never_touches_its_address() -> Result<()> {
     let router = Router::new("web", 51, &[VIP4], OWNER);
     let mut scene = Scene::start(&["a", "b"], 1, &[])?;
     let a = scene.lab.node("a")?.clone();
+    let text = manifests(&scene.lab, std::slice::from_ref(&router));
+    // b first: it would not claim at all what a host of the link answers for.
+    scene.agent("b")?.edit(&text)?;
+    scene.agent("b")?.await_state("web", "Active", SOON)?;
     give(&a)?;
     let before = found(&a)?;
-    let text = manifests(&scene.lab, std::slice::from_ref(&router));
-    scene.agents[1].edit(&text)?;
-    scene.agent("b")?.await_state("web", "Active", SOON)?;
 
     let edited = Moment::now();
     scene.agents[0].edit(&text)?;

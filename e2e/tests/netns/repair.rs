@@ -292,20 +292,20 @@ fn an_address_of_the_host_is_a_conflict_for_which_nobody_contends() -> Result<()
     let router = Router::new("web", 51, &[VIP4], AB);
     let mut scene = Scene::start(&["a", "b"], 1, &[])?;
     let a = scene.lab.node("a")?.clone();
+    let text = manifests(&scene.lab, std::slice::from_ref(&router));
+    // b first: it would not claim at all what a host of the link answers for.
+    scene.agent("b")?.edit(&text)?;
+    scene.agent("b")?.await_state("web", "Active", SOON)?;
     a.namespace()
         .ip(&format!("addr add {VIP4}/32 dev eth0\n"))?;
     let before = a.addresses()?;
-    let text = manifests(&scene.lab, std::slice::from_ref(&router));
-    for agent in &scene.agents {
-        agent.edit(&text)?;
-    }
-    scene.agent("b")?.await_state("web", "Active", SOON)?;
     let settled = Moment::now();
-    let out = scene.agent("a")?.router("web")?;
-    ensure!(
-        (out.state.as_str(), out.last_reason.as_str()) == ("Initialize", "AddressConflict"),
-        "{out:?}"
-    );
+    scene.agent("a")?.edit(&text)?;
+    let why = "out, with its reason";
+    let out = scene
+        .agent("a")?
+        .await_router("web", why, SOON, |r| r.last_reason == "AddressConflict")?;
+    ensure!(out.state == "Initialize", "{out:?}");
     ensure!(out.conflicts == [VIP4], "{out:?}");
     let findings = scene.agent("a")?.state()?.findings();
     let expected = format!("web IPv4: AddressConflict: {VIP4} on eth0");
