@@ -632,12 +632,7 @@ fn probing(config: RouterConfig) -> (Bench, Log) {
         probes: true,
         ..Plan::default()
     };
-    let owned: Vec<_> = match config.priority.is_owner() {
-        true => config.addresses.iter().map(|a| a.address).collect(),
-        false => Vec::new(),
-    };
     let mut log = bench.apply(&[config]);
-    log.extend(bench.host(IFINDEX, &owned));
     log.extend(bench.link(IFINDEX, crate::bench::running()));
     (bench, log)
 }
