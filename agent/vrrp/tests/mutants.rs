@@ -81,14 +81,11 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a refused packet re-arms the timer",
         file: "election.rs",
-        text: "Some(router) => remark_on(router, &mut self.fx, now, frame, reason),",
-        instead: "Some(router) => {
-                remark_on(router, &mut self.fx, now, frame, reason);
-                if router.state_name() == crate::output::StateName::Backup {
+        text: "router.note_rejected(now, frame.source, reason);",
+        instead: "if router.state_name() == crate::output::StateName::Backup {
                     router.handle(&mut self.fx, now, Event::Stalled);
                     slot.into_iter().for_each(|slot| self.rearm(slot));
-                }
-            }",
+                }",
     },
     Mutant {
         name: "a TTL of 254 is accepted",
