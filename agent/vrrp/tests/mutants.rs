@@ -263,18 +263,6 @@ const GROUPS: &[Mutant] = &[
         text: "stalled.extend(moving);",
         instead: "drop(moving);",
     },
-    Mutant {
-        name: "each member advertises its own priority",
-        file: "router.rs",
-        text: "Some(bond) if self.moves() => bond.priority.min(self.own_priority()),",
-        instead: "Some(bond) if self.moves() => self.own_priority().max(bond.priority),",
-    },
-    Mutant {
-        name: "ties are decided on every link at once",
-        file: "timers.rs",
-        text: "TIE_GRACE: u32 = 2;",
-        instead: "TIE_GRACE: u32 = 0;",
-    },
 ];
 
 /// Finds [`MUTANTS`].
