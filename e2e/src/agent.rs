@@ -329,6 +329,15 @@ pub struct State {
     pub more: BTreeMap<String, serde_json::Value>,
 }
 
+/// A member of a sync group.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Member {
+    /// The VirtualRouter's name.
+    pub name: String,
+    /// `IPv4` or `IPv6`.
+    pub family: String,
+}
+
 /// What an agent says of a router instance.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -359,6 +368,9 @@ pub struct RouterState {
     pub conflicts: Vec<IpAddr>,
     /// Why it is in this state.
     pub last_reason: String,
+    /// The member of its sync group that caused it.
+    #[serde(default)]
+    pub member: Option<Member>,
     /// Changes of state since it was configured.
     pub transitions: u64,
     /// Active_Adver_Interval.

@@ -24,6 +24,8 @@ pub struct Keepalived {
     pub no_swap: bool,
     /// `-D`: logs what it sends and refuses.
     pub log_detail: bool,
+    /// Its instances are one `vrrp_sync_group`.
+    pub sync: bool,
     /// Its instances.
     pub instances: Vec<Instance>,
 }
@@ -58,6 +60,7 @@ impl Keepalived {
             realtime: None,
             no_swap: false,
             log_detail: true,
+            sync: false,
             instances: vec![instance],
         }
     }
@@ -116,6 +119,13 @@ impl Keepalived {
             text.push_str("  vrrp_no_swap\n");
         }
         text.push_str("}\n");
+        if self.sync {
+            text.push_str("vrrp_sync_group all {\n  group {\n");
+            for number in 0..self.instances.len() {
+                writeln!(text, "    i{number}")?;
+            }
+            text.push_str("  }\n}\n");
+        }
         for (number, instance) in self.instances.iter().enumerate() {
             instance.write(&format!("i{number}"), &mut text)?;
         }

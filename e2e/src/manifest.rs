@@ -31,6 +31,8 @@ pub struct Router {
     pub checksum: Option<&'static str>,
     /// `spec.addressLifetime`; `Duration::MAX` for `Forever`.
     pub lifetime: Option<Duration>,
+    /// `spec.syncGroup`.
+    pub sync_group: Option<String>,
 }
 
 /// `spec.preemption`.
@@ -76,6 +78,7 @@ impl Router {
             password: None,
             checksum: None,
             lifetime: None,
+            sync_group: None,
         }
     }
 
@@ -149,6 +152,9 @@ impl Router {
             text.push_str("  addressLifetime: Forever\n");
         } else if let Some(lifetime) = self.lifetime {
             writeln!(text, "  addressLifetime: {}ms", lifetime.as_millis())?;
+        }
+        if let Some(group) = &self.sync_group {
+            writeln!(text, "  syncGroup: {group}")?;
         }
         if let Some(password) = &self.password {
             writeln!(

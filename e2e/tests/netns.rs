@@ -40,6 +40,8 @@ mod repair;
 mod scene;
 #[path = "netns/split_brain.rs"]
 mod split_brain;
+#[path = "netns/sync.rs"]
+mod sync;
 #[path = "netns/takeover.rs"]
 mod takeover;
 #[path = "netns/takeover_faults.rs"]
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         reconfigure::TESTS,
         guardian::TESTS,
         split_brain::TESTS,
+        sync::TESTS,
     ];
     harness::main("netns", &tests.concat())
 }

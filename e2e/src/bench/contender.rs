@@ -123,6 +123,7 @@ fn keepalived(routers: &[Router], node: &Node) -> Result<Keepalived> {
         realtime: Some(50),
         no_swap: true,
         log_detail: false,
+        sync: false,
         instances: instances.collect::<Result<_>>()?,
     })
 }
