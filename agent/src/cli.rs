@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The instance whose files are not in a directory of their own.
 const DEFAULT_INSTANCE: &str = "default";
+/// Where state is, unless the command line says otherwise.
+const STATE_DIR: &str = "/var/lib/vipkeeper";
 
 /// Runs the virtual routers of this node; without a subcommand, until it is told to stop.
 #[derive(Debug, Parser)]
@@ -82,6 +84,16 @@ pub enum Verb {
         /// Which router; default: everything.
         router: Option<String>,
     },
+    /// Take away what an agent that does not run any more left on this machine, and say what; refuses beside one
+    /// that runs.
+    Cleanup {
+        /// The name of the agent among several on one node.
+        #[arg(long, default_value = DEFAULT_INSTANCE, value_parser = instance)]
+        instance: String,
+        /// Where its ledger is.
+        #[arg(long, default_value = STATE_DIR)]
+        state_dir: PathBuf,
+    },
     /// Check manifests: exit with 0 if they have no errors, 1 if they have, 2 if they cannot be read.
     Check {
         /// The directory.
@@ -143,7 +155,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub manifests: Option<PathBuf>,
     /// Where the ledger is.
-    #[arg(long, default_value = "/var/lib/vipkeeper")]
+    #[arg(long, default_value = STATE_DIR)]
     pub state_dir: PathBuf,
     /// Where /metrics, /healthz and /readyz are served: HOST:PORT, or :PORT for every address.
     #[arg(long, default_value = ":9650")]
@@ -162,7 +174,8 @@ impl RunArgs {
 }
 
 /// Where `instance` has its files below `directory`.
-fn scoped(directory: &std::path::Path, instance: &str) -> PathBuf {
+#[must_use]
+pub fn scoped(directory: &std::path::Path, instance: &str) -> PathBuf {
     if instance == DEFAULT_INSTANCE {
         directory.to_owned()
     } else {

@@ -88,7 +88,11 @@ impl Home {
     }
 }
 
-fn lock(path: &Path) -> anyhow::Result<Option<File>> {
+/// Locks the file at `path`, which it makes if it is not there; `None` while another process has it.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn lock(path: &Path) -> anyhow::Result<Option<File>> {
     let lock = || -> io::Result<Option<File>> {
         let file = File::create(path)?;
         match file.try_lock() {

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod check;
+pub mod cleanup;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -12,12 +12,12 @@ use tracing_subscriber::EnvFilter;
 use vipkeeper_agent::cli::{Cli, LogFormat, Output, Place, RunArgs, Verb};
 use vipkeeper_agent::drain::Request;
 use vipkeeper_agent::guardian::{self, Role};
-use vipkeeper_agent::{admin, check, client, record, runtime};
+use vipkeeper_agent::{admin, check, cleanup, cli, client, record, runtime};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let outcome = match cli.verb {
-        None => return run(&cli.run),
+    let arguments = Cli::parse();
+    let outcome = match arguments.verb {
+        None => return run(&arguments.run),
         Some(Verb::State { place, output }) => state(&place, output),
         Some(Verb::Health { place }) => health(&place),
         Some(Verb::Record {
@@ -29,6 +29,13 @@ fn main() -> ExitCode {
         Some(Verb::Drain { place }) => ask_for(&place, &Request::Drain),
         Some(Verb::Failover { place, router }) => ask_for(&place, &Request::Failover(router)),
         Some(Verb::Undrain { place, router }) => ask_for(&place, &Request::Undrain(router)),
+        Some(Verb::Cleanup {
+            instance,
+            state_dir,
+        }) => {
+            let state_dir = cli::scoped(&state_dir, &instance);
+            cleanup::run(&instance, &state_dir, &mut io::stdout())
+        }
         Some(Verb::Check { manifests, node }) => {
             return check::run(&manifests, node.as_deref(), &mut io::stdout()).into();
         }

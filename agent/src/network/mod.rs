@@ -4,6 +4,7 @@
 //! nothing. The election's orders come first, then plans, then renewals. It blocks on rtnetlink, which may take
 //! tens of milliseconds while others hold the host's lock; that is why it is not the election thread.
 
+pub mod cleanup;
 #[cfg(test)]
 mod fake;
 mod frozen;

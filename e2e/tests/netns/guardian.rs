@@ -1,7 +1,8 @@
 //! What is left of an agent that dies or hangs: nothing, by the time that the next Active has announced, unless its
-//! guardian dies with it.
+//! guardian dies with it; and what `cleanup` takes away then.
 
 use std::net::IpAddr;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -15,7 +16,7 @@ use vipkeeper_e2e::{Agent, Moment, Node, Sender, tests};
 use vipkeeper_wire::{MacAddr, arp, ndp};
 
 use crate::machine::SLACK;
-use crate::scene::{SOON, Scene, VIP4, VIP6};
+use crate::scene::{SOON, Scene, VIP4, VIP6, manifests};
 
 tests! {
     alone no_orphan_answers_for_a_killed_agent,
@@ -24,6 +25,7 @@ tests! {
     alone an_agent_that_is_stopped_for_less_than_its_down_interval_stays_active,
     beside an_agent_outlives_its_guardian_and_leaves_its_addresses_to_their_lifetime,
     beside signals_reach_the_agent_and_its_exit_status_comes_back,
+    beside cleanup_refuses_beside_a_running_agent_and_removes_what_a_dead_one_left,
 }
 
 const AB: &[(&str, u8)] = &[("a", 110), ("b", 100)];
@@ -293,4 +295,61 @@ fn signals_reach_the_agent_and_its_exit_status_comes_back() -> Result<()> {
         ensure!(scene.holders(VIP4)?.is_empty());
     }
     Ok(())
+}
+
+fn cleanup_refuses_beside_a_running_agent_and_removes_what_a_dead_one_left() -> Result<()> {
+    let routers = pair();
+    let mut scene = Scene::start(&["a"], 1, &[])?;
+    let a = scene.lab.node("a")?.clone();
+    let before = (a.addresses()?, settings(&a)?);
+    let text = manifests(&scene.lab, &routers);
+    scene.agent("a")?.edit(&text)?;
+    for router in &routers {
+        scene.await_active(router, "a")?;
+    }
+    ensure!(settings(&a)? != before.1, "nothing to restore");
+
+    let (success, said) = cleanup(&scene.agents[0])?;
+    ensure!(!success && said.contains("runs"), "{said}");
+    scene.await_holders(VIP4, &["a"], SOON)?;
+
+    let mut agent = scene.agents.remove(0);
+    agent.process_mut().kill()?;
+    ensure!(scene.holders(VIP4)? == ["a"], "nothing to clean up");
+    let (success, said) = cleanup(&agent)?;
+    ensure!(success, "{said}");
+    for line in [
+        "192.0.2.100/32",
+        "2001:db8::100/128",
+        "arp_ignore",
+        "arp_announce",
+    ] {
+        ensure!(said.contains(line), "no {line} in\n{said}");
+    }
+    ensure!((a.addresses()?, settings(&a)?) == before);
+
+    let (success, said) = cleanup(&agent)?;
+    ensure!(success && said.contains("nothing"), "{said}");
+    Ok(())
+}
+
+/// Whether it succeeded, and what it said.
+fn cleanup(agent: &Agent) -> Result<(bool, String)> {
+    let mut command = Command::new(vipkeeper_e2e::agent::program()?);
+    let state = agent.node().directory().join("state");
+    command.arg("cleanup").arg("--state-dir").arg(state);
+    agent.node().namespace().enter(&mut command);
+    let output = command.output()?;
+    let said = [output.stdout, output.stderr].concat();
+    Ok((output.status.success(), String::from_utf8(said)?))
+}
+
+fn settings(node: &Node) -> Result<[String; 2]> {
+    node.namespace().run(|| {
+        let read = |name: &str| {
+            let path = format!("/proc/sys/net/ipv4/conf/eth0/{name}");
+            std::fs::read_to_string(&path).context(path)
+        };
+        Ok([read("arp_ignore")?, read("arp_announce")?])
+    })
 }
