@@ -144,6 +144,38 @@ pub unsafe trait Zeroed: Sync {}
 // SAFETY: its fields are atomic integers.
 unsafe impl Zeroed for crate::guardian::Page {}
 
+/// Lets go of the program's instructions that are mapped: what is run again comes back by itself.
+///
+/// # Errors
+/// EINVAL when memory is locked already; or if /proc is not there.
+pub fn forget_instructions() -> io::Result<()> {
+    for line in std::fs::read_to_string("/proc/self/maps")?.lines() {
+        let mut words = line.split_ascii_whitespace();
+        let (Some(range), Some("r-xp"), Some(path)) = (words.next(), words.next(), words.nth(3))
+        else {
+            continue;
+        };
+        let Some((from, to)) = range.split_once('-').filter(|_| path.starts_with('/')) else {
+            continue;
+        };
+        let address = |text| usize::from_str_radix(text, 16).map_err(io::Error::other);
+        let (from, to) = (address(from)?, address(to)?);
+        // SAFETY: the kernel says that this is a mapping of a file that nobody can write to, so it has no page that
+        // the file does not have; a page that is touched again is read again.
+        let outcome = unsafe {
+            libc::madvise(
+                std::ptr::with_exposed_provenance_mut(from),
+                to.saturating_sub(from),
+                libc::MADV_DONTNEED,
+            )
+        };
+        if outcome != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 /// A doorbell for the runtime to wait for.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! The guardian's life: it waits, passes signals on, judges, acts once, and ends as the agent ended.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
@@ -80,6 +80,8 @@ impl Watch {
     /// Watches until the agent has ended; gives its exit status. `start_logging` is called before the first word.
     #[must_use]
     pub fn run(self, start_logging: impl FnOnce()) -> ExitCode {
+        // The command line's parser, for one, is not needed again.
+        sys::forget_instructions().ok();
         let prepared = Withdrawal::prepare(self.state_dir.join("ledger"), &self.instance)
             .and_then(|withdrawal| Ok((withdrawal, signal_descriptor()?)));
         match prepared {
@@ -108,11 +110,28 @@ impl Watch {
         }
     }
 
+    /// Whether any thread of the agent has not ended: until then its lock is its own.
+    fn is_agent_running(&self) -> bool {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.agent));
+        let stat = |task: fs::DirEntry| fs::read_to_string(task.path().join("stat"));
+        tasks.is_ok_and(|mut tasks| {
+            tasks.any(|task| task.and_then(stat).is_ok_and(|stat| is_running(&stat)))
+        })
+    }
+
     /// The lock of the ledger, if nobody has it: whoever has it sweeps by itself.
     fn claim(&self) -> Option<File> {
         let file = File::create(self.state_dir.join("lock")).ok()?;
         file.try_lock().is_ok().then_some(file)
     }
+}
+
+/// Whether a thread with this line in its `stat` can still do anything (proc_pid_stat(5), field 3).
+fn is_running(stat: &str) -> bool {
+    let state = stat
+        .rsplit_once(')')
+        .map_or("", |(_, fields)| fields.trim_start());
+    !state.starts_with(['Z', 'X', 'x']) && !state.is_empty()
 }
 
 fn signal_descriptor() -> io::Result<SignalFd> {
@@ -224,22 +243,31 @@ impl Vigil {
         let killed = kill(agent, Signal::SIGKILL);
         let mut removed = self.withdrawal.carry_out();
         let took = begun.elapsed();
-        start_logging();
-        error!(?silent, "the election hangs: the agent is killed");
-        if let Err(error) = killed {
-            debug!(%error, "killing it");
-        }
-        // A thread of it may have been in the middle of a request; and one that a debugger holds may not end at all.
+        // A thread of it may have been in the middle of a request; and one that a debugger holds may stay for long.
+        let mut is_last = false;
         let end = loop {
+            if !is_last {
+                // Without the lock somebody else has it, unless the agent still runs.
+                let lock = self.watch.claim();
+                is_last = lock.is_some();
+                if is_last || self.watch.is_agent_running() {
+                    removed = removed.and(self.withdrawal.carry_out());
+                }
+            }
             if let Some(end) = self.reap() {
                 break end;
             }
             self.wait_for_death();
-            removed = removed.and(self.withdrawal.carry_out());
         };
-        // Now nothing of it runs any more.
-        if self.watch.claim().is_some() {
+        let lock = self.watch.claim();
+        if !is_last && lock.is_some() {
             removed = removed.and(self.withdrawal.carry_out());
+        }
+        // Not before: whoever should read the log may hang as well.
+        start_logging();
+        error!(?silent, "the election hangs: the agent is killed");
+        if let Err(error) = killed {
+            debug!(%error, "killing it");
         }
         tell(&removed, took, "the agent hung");
         end.status()
@@ -279,5 +307,34 @@ impl End {
             Self::Killed(signal) => format!("was ended by {signal}"),
             Self::Unknown => "ended".to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_runs_until_it_is_a_zombie_or_dead() {
+        for state in ["R", "S", "D", "T", "t"] {
+            assert!(
+                is_running(&format!("1 (a) Z) {state} 0 1 1 0 -1")),
+                "{state}"
+            );
+        }
+        for state in ["Z", "X"] {
+            assert!(!is_running(&format!("1 (election) {state} 0 1")), "{state}");
+        }
+        assert!(!is_running(""), "it is gone");
+    }
+
+    #[test]
+    fn the_agents_end_is_the_guardians() {
+        let status = |end: End| format!("{:?}", end.status());
+        let code = |code: u8| format!("{:?}", ExitCode::from(code));
+        assert_eq!(status(End::Exited(0)), code(0));
+        assert_eq!(status(End::Exited(1)), code(1));
+        assert_eq!(status(End::Killed(Signal::SIGKILL)), code(137));
+        assert_eq!(status(End::Unknown), code(1));
     }
 }
