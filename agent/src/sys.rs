@@ -1,8 +1,7 @@
 //! System calls that no safe crate covers: scheduling class, socket options of packet and raw sockets,
 //! `recvmmsg` and `sendmmsg`, descriptors over Unix sockets.
 //!
-//! Owns the buffers those last two work on, allocated once. The only module with unsafe code; it never decides,
-//! retries or logs.
+//! Owns the buffers of both, allocated once. The only module with unsafe code; it never decides, retries or logs.
 #![expect(
     unsafe_code,
     reason = "the kernel's interfaces below have no safe wrapper"
@@ -27,7 +26,7 @@ const DATAGRAM: usize = 4352;
 /// Control bytes of a message: room for one timestamp or one packet information, and then some.
 const CONTROL: usize = 128;
 /// Messages of one `recvmmsg` or `sendmmsg`.
-const BATCH: usize = 64;
+pub const BATCH: usize = 64;
 
 /// Puts the calling thread into SCHED_FIFO with `priority`, 1..=99; its children do not inherit it.
 ///
@@ -423,9 +422,6 @@ impl Default for ReceiveBatch {
 }
 
 impl ReceiveBatch {
-    /// Datagrams that one call reads at most.
-    pub const ROOM: usize = BATCH;
-
     /// Buffers for 64 datagrams.
     #[must_use]
     pub fn new() -> Self {

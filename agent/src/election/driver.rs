@@ -402,7 +402,7 @@ impl Driver {
             if count < limit {
                 return;
             }
-            room = ReceiveBatch::ROOM;
+            room = sys::BATCH;
         }
     }
 
