@@ -1,10 +1,5 @@
 //! What the kernel says of virtual addresses: flags, lifetimes, origin; who answers for them; what is left behind.
 
-#![expect(
-    dead_code,
-    reason = "tests that meet the probe before a first claim wait for their mend"
-)]
-
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
@@ -22,6 +17,8 @@ tests! {
     beside c42_c43_c55_only_the_active_answers_arp_and_nd_for_a_virtual_address,
     beside c46_a_backup_does_not_accept_packets_to_a_virtual_address,
     beside c56_the_active_alone_is_in_the_solicited_node_group,
+    beside leftovers_of_an_earlier_run_are_swept_at_start_and_nothing_else,
+    beside an_address_that_is_there_already_is_not_taken,
     beside nothing_is_left_of_a_router_that_is_no_longer_configured,
 }
 

@@ -1,10 +1,5 @@
 //! Agents among themselves: who holds the addresses when nodes start, die, hang, leave and return.
 
-#![expect(
-    dead_code,
-    reason = "tests that meet the probe before a first claim wait for their mend"
-)]
-
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -23,6 +18,7 @@ tests! {
     alone the_death_of_the_active_moves_its_addresses_within_the_bound,
     alone the_death_of_the_active_moves_its_addresses_with_unicast_too,
     alone of_three_the_next_in_priority_follows_each_death,
+    alone an_agent_stopped_with_its_guardian_loses_the_election_and_listens_when_it_continues,
     alone a_node_without_carrier_leaves_and_comes_back,
     alone a_planned_stop_hands_over_after_the_skew_time,
     alone a_return_follows_the_preemption_mode,

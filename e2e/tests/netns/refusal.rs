@@ -1,11 +1,6 @@
 //! What an agent must not believe: another password, VRID, interval or TTL. Refused, counted under its reason,
 //! and without effect.
 
-#![expect(
-    dead_code,
-    reason = "tests that meet the probe before a first claim wait for their mend"
-)]
-
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -20,6 +15,10 @@ use crate::machine;
 use crate::scene::{SOON, Scene, VIP4, VIP6};
 
 tests! {
+    beside a_keepalived_with_another_password_is_refused,
+    beside a_keepalived_without_a_password_is_refused,
+    beside a_keepalived_with_another_vrid_is_none_of_ours,
+    beside a_keepalived_with_another_v2_interval_is_refused,
     beside c04_c09_multicast_with_another_ttl_than_255_is_refused,
     beside c72_a_vrid_counts_on_the_interface_that_received_it,
 }

@@ -56,10 +56,13 @@ impl Scene {
         for agent in &mut scene.agents {
             agent.edit(&text)?;
             for router in routers {
-                let state = |state: &RouterState| state.state != "Initialize";
-                agent.await_router(&router.name, "started", SOON, state)?;
                 if agent.node().name() == nodes[0] {
                     agent.await_state(&router.name, "Active", SOON)?;
+                } else {
+                    // Whoever never heard an Active takes one that dies now, and whose kernel goes on to answer for
+                    // the address, for a stranger.
+                    let heard = |state: &RouterState| state.last_advertisement.is_some();
+                    agent.await_router(&router.name, "has heard the Active", SOON, heard)?;
                 }
             }
         }

@@ -98,6 +98,8 @@ fn one_remains(deaf: &[&str]) -> Result<()> {
     scene
         .agent("b")?
         .await_router("web", "it yields", SOON, yields)?;
+    // What b held lingers, parked where it answers nobody.
+    scene.await_holders(VIP4, &["a"], SOON)?;
     wait::while_holds("a alone has the address", WATCHED, || {
         Ok(Seen::when(scene.holders(VIP4)?, |held| held == &["a"]).map(|_| ()))
     })?;
