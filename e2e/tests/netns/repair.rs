@@ -331,12 +331,14 @@ fn an_address_of_the_host_is_a_conflict_for_which_nobody_contends() -> Result<()
     let freed = Moment::now();
     a.namespace()
         .ip(&format!("addr del {VIP4}/32 dev eth0\n"))?;
-    scene.await_active(&router, "a")?;
+    scene.agent("a")?.await_state("web", "Active", SOON)?;
     let took = freed.elapsed();
     ensure!(
         took <= router.active_down_interval(110) + SLACK,
         "it started {took:?} later"
     );
+    // What b held lingers, parked where it answers nobody.
+    scene.await_active(&router, "a")?;
     ensure!(scene.agent("a")?.router("web")?.conflicts.is_empty());
 
     // The host's own beside ours, which the kernel allows with another prefix.
