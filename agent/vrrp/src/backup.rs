@@ -145,9 +145,10 @@ impl Backup {
         }
     }
 
-    /// The sender is the Active: its interval counts from its advertisement's arrival.
+    /// The sender is the Active: its interval counts from its advertisement's arrival. One that waited in the
+    /// queue since before we began to wait takes nothing from our wait.
     fn follow(&mut self, heard: &Heard, hearing: &Hearing) {
-        self.armed_at = heard.arrival;
+        self.armed_at = heard.arrival.max(self.armed_at);
         self.wait = Wait::Down;
         self.cause = Reason::NoResponse;
         self.is_learned = true;
@@ -280,6 +281,15 @@ mod tests {
             assert_eq!(backup.deadline(&hearing), listened, "{priority}");
             assert!(backup.promotion(listened, &hearing).is_some(), "{priority}");
         }
+    }
+
+    #[test]
+    fn x05_an_old_frame_out_of_the_queue_does_not_shorten_the_wait_after_a_start() {
+        let hearing = hearing(128, Preemption::Never);
+        let mut backup = Backup::new(at(5_000), Wait::Down, INTERVAL);
+        backup.hear(at(5_000), &heard(200, at(4_500)), &hearing);
+        assert_eq!(backup.promotion(at(5_000), &hearing), None);
+        assert_eq!(backup.deadline(&hearing), at(5_350));
     }
 
     #[test]

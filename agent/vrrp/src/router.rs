@@ -383,7 +383,8 @@ impl Router {
     }
 
     fn yield_to(&mut self, fx: &mut Effects, now: Time, heard: &Heard, reason: Reason) {
-        let mut backup = Backup::new(now, Wait::Down, self.config.protocol.interval());
+        let own = self.config.protocol.interval();
+        let mut backup = Backup::new(heard.arrival, Wait::Down, own);
         backup.hear(now, heard, &self.hearing());
         self.demote(fx, now, backup, reason, Some(heard.source));
     }

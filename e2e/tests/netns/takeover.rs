@@ -229,6 +229,7 @@ fn the_build_of_an_earlier_commit_is_taken_over() -> Result<()> {
     for agent in &scene.agents {
         agent.edit(&text)?;
     }
+    scene.await_active(&router, "a")?;
     let status = scene.agent("a")?.process_mut().stop(SOON)?;
     ensure!(status.success(), "{status}");
     let old = Agent::restart_as(scene.lab.node("a")?, previous.as_ref())?;

@@ -228,7 +228,8 @@ impl Router {
         let effective = claim.proven && (claim.on_link || !claim.spent);
         if effective && self.is_outranked_by(claim) {
             let heard = as_heard(claim);
-            let mut backup = Backup::new(now, Wait::Down, self.config.protocol.interval());
+            let own = self.config.protocol.interval();
+            let mut backup = Backup::new(heard.arrival, Wait::Down, own);
             backup.hear(now, &heard, &self.hearing());
             self.demote(fx, now, backup, Reason::PeerActive, Some(heard.source));
             // Where the link itself carried the heartbeat, the next ones stand for advertisements, too. What came

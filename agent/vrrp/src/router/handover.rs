@@ -329,7 +329,8 @@ impl Router {
             (_, Cause::Stop) => self.park(fx, now),
             (_, Cause::Drain) => {
                 self.park(fx, now);
-                let mut backup = Backup::new(now, Wait::Down, self.config.protocol.interval());
+                let own = self.config.protocol.interval();
+                let mut backup = Backup::new(heard.arrival, Wait::Down, own);
                 backup.hear(now, heard, &self.hearing());
                 let source = Some(heard.source);
                 self.enter(fx, now, State::Backup(backup), Reason::Drained, source);

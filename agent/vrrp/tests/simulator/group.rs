@@ -269,6 +269,12 @@ impl Group {
         self.version == 3 && self.family == Family::V4 && self.policies.len() > 1
     }
 
+    /// Whether who waits for a member's advertisements may give up before another's next one is due.
+    pub(crate) fn has_an_interval_beyond_a_down_interval(&self) -> bool {
+        let (longest, _) = self.longest();
+        self.version == 3 && longest > self.down_interval(254, self.shortest())
+    }
+
     /// The longest interval any member may have, and the longest Active_Down_Interval.
     pub(crate) fn longest(&self) -> (Nanos, Nanos) {
         let interval = self.intervals.iter().copied().max().unwrap();

@@ -34,13 +34,20 @@ impl Bounds {
         let (interval, down) = group.longest();
         let message = lan.delay + lan.lateness;
         let overlap = interval + lan.lateness + message;
+        let answer_if = |needed: bool, bound| match needed {
+            true => bound + ANSWER_PAUSE,
+            false => 0,
+        };
         // A router that was taught one checksum form by a lossy LAN may be unheard by one that demands the
         // other, until it has heard it and answers in both.
-        let taught_wrong = group.mixes_forms().then_some(overlap + ANSWER_PAUSE);
+        let unheard = group.mixes_forms();
+        // When the last advertisement of the old Active is delivered after the first of the new one, a Backup
+        // waits for the old one's interval, which the new one's may outlast.
+        let outlasted = group.has_an_interval_beyond_a_down_interval();
         Self {
-            overlap: overlap + taught_wrong.unwrap_or(0),
+            overlap: overlap + answer_if(unheard, overlap),
             vacancy: down + interval + 2 * lan.lateness + message,
-            change: message,
+            change: message + answer_if(unheard || outlasted, message),
         }
     }
 }

@@ -187,6 +187,8 @@ impl Reference {
                 let known = listening.unknown_until == 0;
                 if known && now > latest + interval.1 {
                     self.listen(group, now, interval);
+                } else if self.late {
+                    self.may_listen(group, now);
                 }
             }
         }
@@ -345,6 +347,18 @@ impl Reference {
         self.phase = Phase::Backup(listening);
     }
 
+    /// Whether a Backup's timer makes this wake-up a stall is unknown: it may act at once, or listen first, with
+    /// the priority that it has before it learns anything new.
+    fn may_listen(&mut self, group: &Group, now: Nanos) {
+        let priority = self.priority();
+        if let Phase::Backup(listening) = &mut self.phase {
+            let (_, interval) = listening.interval;
+            let listened = now + interval + group.skew(priority, interval);
+            let (_, longest) = &mut listening.not_before;
+            *longest = listened.max(*longest);
+        }
+    }
+
     /// RFC 9568 §6.4.2 and §6.4.3.
     pub(crate) fn hear(&mut self, group: &Group, heard: Heard) {
         if heard.form.is_some() && self.is_second_of_pair(heard) {
@@ -448,10 +462,6 @@ impl Reference {
                 let (_, latest) = self.promotion(group, listening);
                 if now < latest + ROUNDING {
                     Ok(())
-                } else if self.late {
-                    let interval = listening.interval;
-                    self.listen(group, now, interval);
-                    Ok(())
                 } else {
                     Err(format!(
                         "its promotion is overdue since {} ns",
@@ -486,7 +496,7 @@ impl Reference {
                 }
                 Ok(())
             }
-            (Phase::Active { .. }, StateName::Backup) if self.late => {
+            (Phase::Active { .. } | Phase::Lame { .. }, StateName::Backup) if self.late => {
                 let own = self.interval(group);
                 self.listen(group, now, (own, own));
                 if let Phase::Backup(listening) = &mut self.phase {
@@ -611,7 +621,7 @@ impl Listening {
             }
         };
         if follow {
-            self.armed_at = heard.arrival;
+            self.armed_at = heard.arrival.max(self.armed_at);
             self.wait = Wait::DownInterval;
             self.interval = (heard.interval, heard.interval);
         }
