@@ -64,6 +64,7 @@ mod node;
 mod observer;
 mod random;
 mod reference;
+mod replay;
 mod succession;
 mod together;
 mod trace;
