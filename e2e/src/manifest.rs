@@ -33,6 +33,8 @@ pub struct Router {
     pub lifetime: Option<Duration>,
     /// `spec.syncGroup`.
     pub sync_group: Option<String>,
+    /// `spec.handover.linger`.
+    pub linger: Option<Duration>,
 }
 
 /// `spec.preemption`.
@@ -79,6 +81,7 @@ impl Router {
             checksum: None,
             lifetime: None,
             sync_group: None,
+            linger: None,
         }
     }
 
@@ -155,6 +158,9 @@ impl Router {
         }
         if let Some(group) = &self.sync_group {
             writeln!(text, "  syncGroup: {group}")?;
+        }
+        if let Some(linger) = self.linger {
+            writeln!(text, "  handover: {{linger: {}ms}}", linger.as_millis())?;
         }
         if let Some(password) = &self.password {
             writeln!(

@@ -30,6 +30,8 @@ mod objects;
 mod observability;
 #[path = "netns/owner.rs"]
 mod owner;
+#[path = "netns/parked.rs"]
+mod parked;
 #[path = "netns/reconfigure.rs"]
 mod reconfigure;
 #[path = "netns/refusal.rs"]
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         owner::TESTS,
         reconfigure::TESTS,
         guardian::TESTS,
+        parked::TESTS,
         split_brain::TESTS,
         sync::TESTS,
     ];

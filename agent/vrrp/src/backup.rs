@@ -145,10 +145,13 @@ impl Backup {
         }
     }
 
-    /// The sender is the Active: its interval counts from its advertisement's arrival. One that waited in the
+    /// The sender is the Active: its interval counts from its advertisement's arrival. One that has been in the
     /// queue since before we began to wait takes nothing from our wait.
     fn follow(&mut self, heard: &Heard, hearing: &Hearing) {
-        self.armed_at = heard.arrival.max(self.armed_at);
+        if heard.arrival < self.armed_at {
+            self.not_before = self.not_before.max(self.down_at(hearing));
+        }
+        self.armed_at = heard.arrival;
         self.wait = Wait::Down;
         self.cause = Reason::NoResponse;
         self.is_learned = true;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use vipkeeper_e2e::capture::longest_gap;
+use vipkeeper_e2e::hang::Hang;
 use vipkeeper_e2e::manifest::Router;
 use vipkeeper_e2e::wait::{self, Seen};
 use vipkeeper_e2e::{Moment, Node, tests};
@@ -24,6 +25,7 @@ tests! {
     beside another_ethernet_address_or_mtu_or_a_new_carrier_is_announced,
     alone an_address_of_the_host_is_a_conflict_for_which_nobody_contends,
     beside one_address_of_the_host_among_several_is_done_without,
+    beside a_node_whose_kernel_never_answers_leaves_and_comes_back,
 }
 
 const AB: &[(&str, u8)] = &[("a", 110), ("b", 100)];
@@ -379,4 +381,37 @@ fn one_address_of_the_host_among_several_is_done_without() -> Result<()> {
     ensure!(state.conflicts.is_empty(), "{state:?}");
     ensure!(state.counters["activeTransitions"] == 1, "{state:?}");
     Ok(())
+}
+
+/// The thread that sets addresses is held, as by a kernel that keeps its lock.
+fn a_node_whose_kernel_never_answers_leaves_and_comes_back() -> Result<()> {
+    let patience = Duration::from_secs(3);
+    let router = Router::new("web", 51, &[VIP4], &[("a", 110), ("b", 100)]);
+    let mut scene = Scene::start(&["a", "b"], 1, std::slice::from_ref(&router))?;
+    scene.await_active(&router, "a")?;
+    let hang = Hang::of(scene.agent("b")?.agent_id()?, "network")?;
+    let died = scene.power_off("a")?;
+    let b = scene.lab.node("b")?.mac(0);
+    let said = |zero: bool| {
+        let sent = scene.capture.from_sender(51, b, died);
+        let mut sent = sent.iter();
+        let found = sent.find(|s| (s.advertisement.priority == 0) == zero);
+        found.map(|s| s.at)
+    };
+    let claimed = wait::until("a claim by b", SOON, || {
+        Ok(said(false).map_or(Seen::NotYet("none".to_owned()), Seen::Yes))
+    })?;
+    let left = wait::until("priority 0 by b", SOON, || {
+        Ok(said(true).map_or(Seen::NotYet("none".to_owned()), Seen::Yes))
+    })?;
+    let held_out = left.since(claimed);
+    ensure!(
+        held_out >= patience && held_out <= patience + SLACK,
+        "it left after {held_out:?}"
+    );
+    let state = scene.agent("b")?.await_state("web", "Initialize", SOON)?;
+    ensure!(state.last_reason == "InstallTimeout", "{state:?}");
+    ensure!(scene.capture.announcements(VIP4, died).is_empty());
+    drop(hang);
+    scene.await_active(&router, "b")
 }

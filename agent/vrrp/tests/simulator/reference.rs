@@ -86,7 +86,7 @@ struct Listening {
     unknown_until: Nanos,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 enum Wait {
     DownInterval,
     Skew,
@@ -366,6 +366,10 @@ impl Reference {
         }
         let Some(member) = &self.member else { return };
         let (own, interval) = (self.priority(), group.nanos(member.interval));
+        let waits = match &self.phase {
+            Phase::Backup(listening) => self.end_of_wait(group, listening),
+            Phase::Initialize { .. } | Phase::Lame { .. } | Phase::Active { .. } => (0, 0),
+        };
         match &mut self.phase {
             Phase::Initialize { .. } => {}
             Phase::Lame { .. } => {
@@ -381,7 +385,13 @@ impl Reference {
             }
             Phase::Backup(listening) => {
                 self.seen.released |= heard.priority == 0;
+                let armed_at = listening.armed_at;
                 listening.hear(&heard, own, member.preemption);
+                if listening.armed_at < armed_at && listening.wait == Wait::DownInterval {
+                    // From before it began to wait: it shortens nothing.
+                    let (low, high) = &mut listening.not_before;
+                    (*low, *high) = ((*low).max(waits.0), (*high).max(waits.1));
+                }
             }
             Phase::Active { .. } => {
                 self.seen.tie |= heard.priority == own;
@@ -621,7 +631,7 @@ impl Listening {
             }
         };
         if follow {
-            self.armed_at = heard.arrival.max(self.armed_at);
+            self.armed_at = heard.arrival;
             self.wait = Wait::DownInterval;
             self.interval = (heard.interval, heard.interval);
         }
