@@ -40,10 +40,11 @@ use crate::network::rtnetlink::{Rtnetlink, keeps_tags};
 use crate::source::Desired;
 use crate::standby::{Standby, Turn};
 use crate::supply::{Served, Supplied, Supply};
+use crate::sys::memory;
 use crate::takeover::giving::{Assets, Outcome, give};
 use crate::takeover::taking::{Confirmation, Heir, Inheritance, Offer};
 use crate::takeover::{PROTOCOL, urgently};
-use crate::{clock, monitor, network, source, sys, telling};
+use crate::{clock, monitor, network, source, telling};
 
 /// The stack of our threads; with locked memory, what is touched of it stays.
 const STACK: usize = 256 << 10;
@@ -63,10 +64,6 @@ const RTTIME: (u64, u64) = (2_000_000, 3_000_000);
 /// What kept it from starting, or which part of it ended by itself.
 pub fn run(args: &RunArgs, guardian: Guardian) -> anyhow::Result<()> {
     setrlimit(Resource::RLIMIT_RTTIME, RTTIME.0, RTTIME.1).context("RLIMIT_RTTIME")?;
-    let memory = sys::lock_memory().map_err(|error| error.to_string());
-    if let Err(error) = &memory {
-        warn!(%error, "memory is not locked: a busy machine may delay the election");
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_stack_size(RUNTIME_STACK)
@@ -74,17 +71,13 @@ pub fn run(args: &RunArgs, guardian: Guardian) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("the runtime")?;
-    let outcome = runtime.block_on(live(args, memory, Arc::new(guardian)));
+    let outcome = runtime.block_on(live(args, Arc::new(guardian)));
     // Whatever still blocks (a socket that closes, a manifest that is read) is not waited for.
     runtime.shutdown_background();
     outcome
 }
 
-async fn live(
-    args: &RunArgs,
-    memory: Result<(), String>,
-    guardian: Arc<Guardian>,
-) -> anyhow::Result<()> {
+async fn live(args: &RunArgs, guardian: Arc<Guardian>) -> anyhow::Result<()> {
     tokio::spawn(telling::tell_guardian(Arc::clone(&guardian)));
     let home = Home::of(args)?;
     let locks = home.claim()?;
@@ -98,6 +91,7 @@ async fn live(
     let watched = source::watch(manifests, &home.node)
         .with_context(|| format!("the manifests in {}", manifests.display()))?;
     let desired = watched.desired();
+    let memory = settle_memory();
     let mut threads = Threads::new();
     let (senses, beginning) = match (locks, listener) {
         (Some(locks), Some(listener)) => {
@@ -128,6 +122,20 @@ async fn live(
     guardian.arm();
     running.confirm();
     running.run(&mut threads, &mut signals, &guardian).await
+}
+
+/// Locks the memory of what runs from here on, not that of what read the command line and the manifests.
+///
+/// # Errors
+/// Why it is not locked.
+fn settle_memory() -> Result<(), String> {
+    memory::forget_instructions().ok();
+    memory::trim_heap();
+    let locked = memory::lock_memory().map_err(|error| error.to_string());
+    if let Err(error) = &locked {
+        warn!(%error, "memory is not locked: a busy machine may delay the election");
+    }
+    locked
 }
 
 /// Waits for the other process of this instance to hand over, or to end.

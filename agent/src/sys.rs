@@ -1,11 +1,14 @@
 //! System calls that no safe crate covers: scheduling class, socket options of packet and raw sockets,
 //! `recvmmsg` and `sendmmsg`, descriptors over Unix sockets.
 //!
-//! Owns the buffers of both, allocated once. The only module with unsafe code; it never decides, retries or logs.
+//! Owns the buffers of both, allocated once. With [`memory`] the only module with unsafe code; it never decides,
+//! retries or logs.
 #![expect(
     unsafe_code,
     reason = "the kernel's interfaces below have no safe wrapper"
 )]
+
+pub mod memory;
 
 use std::io;
 use std::mem;
@@ -67,21 +70,6 @@ pub fn raise_niceness() -> io::Result<()> {
     }
 }
 
-/// Locks every page of the process once it is touched, present and future mappings alike.
-///
-/// # Errors
-/// EPERM or ENOMEM without CAP_IPC_LOCK.
-pub fn lock_memory() -> io::Result<()> {
-    // SAFETY: takes flags alone and changes no memory's contents.
-    let outcome =
-        unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) };
-    if outcome == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
 /// The two processes after [`fork`].
 pub enum Forked {
     /// The process that called it.
@@ -107,72 +95,6 @@ pub fn fork() -> io::Result<Forked> {
         nix::unistd::ForkResult::Parent { child } => Ok(Forked::Parent { child }),
         nix::unistd::ForkResult::Child => Ok(Forked::Child),
     }
-}
-
-/// Memory that this process shares with all that it forks: a `T` of zeroes, never freed.
-///
-/// # Errors
-/// ENOMEM.
-pub fn share<T: Zeroed>() -> io::Result<&'static T> {
-    const { assert!(align_of::<T>() <= 4_096 && size_of::<T>() > 0) };
-    // SAFETY: a new anonymous mapping touches no memory that exists.
-    let page = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            size_of::<T>(),
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-            -1,
-            0,
-        )
-    };
-    if page == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the mapping is as long as a `T`, aligned to a page, zeroed, which is a valid `T`, and never unmapped.
-    // Other processes change it, and `T` is made of atomics alone.
-    Ok(unsafe { &*page.cast::<T>() })
-}
-
-/// What may live in memory that processes share.
-///
-/// # Safety
-/// Made of atomics of integers alone: any bytes are a valid value, and others may change it at any time.
-pub unsafe trait Zeroed: Sync {}
-
-// SAFETY: its fields are atomic integers.
-unsafe impl Zeroed for crate::guardian::Page {}
-
-/// Lets go of the program's instructions that are mapped: what is run again comes back by itself.
-///
-/// # Errors
-/// EINVAL when memory is locked already; or if /proc is not there.
-pub fn forget_instructions() -> io::Result<()> {
-    for line in std::fs::read_to_string("/proc/self/maps")?.lines() {
-        let mut words = line.split_ascii_whitespace();
-        let (Some(range), Some("r-xp"), Some(path)) = (words.next(), words.next(), words.nth(3))
-        else {
-            continue;
-        };
-        let Some((from, to)) = range.split_once('-').filter(|_| path.starts_with('/')) else {
-            continue;
-        };
-        let address = |text| usize::from_str_radix(text, 16).map_err(io::Error::other);
-        let (from, to) = (address(from)?, address(to)?);
-        // SAFETY: the kernel says that this is a mapping of a file that nobody can write to, so it has no page that
-        // the file does not have; a page that is touched again is read again.
-        let outcome = unsafe {
-            libc::madvise(
-                std::ptr::with_exposed_provenance_mut(from),
-                to.saturating_sub(from),
-                libc::MADV_DONTNEED,
-            )
-        };
-        if outcome != 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    Ok(())
 }
 
 /// A doorbell for the runtime to wait for.

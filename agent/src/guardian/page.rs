@@ -51,7 +51,7 @@ impl Pulse {
     /// If there is no memory or no descriptor for it.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
-            page: sys::share()?,
+            page: sys::memory::share()?,
             doorbell: Wake::new()?,
         })
     }

@@ -81,7 +81,7 @@ impl Watch {
     #[must_use]
     pub fn run(self, start_logging: impl FnOnce()) -> ExitCode {
         // The command line's parser, for one, is not needed again.
-        sys::forget_instructions().ok();
+        sys::memory::forget_instructions().ok();
         let prepared = Withdrawal::prepare(self.state_dir.join("ledger"), &self.instance)
             .and_then(|withdrawal| Ok((withdrawal, signal_descriptor()?)));
         match prepared {
@@ -91,7 +91,7 @@ impl Watch {
                     sys::raise_niceness().ok();
                 }
                 // What was rehearsed stays in memory. Without the right to it, it will most likely stay anyway.
-                sys::lock_memory().ok();
+                sys::memory::lock_memory().ok();
                 let mut vigil = Vigil {
                     watch: self,
                     withdrawal,
