@@ -64,6 +64,7 @@ const RTTIME: (u64, u64) = (2_000_000, 3_000_000);
 /// What kept it from starting, or which part of it ended by itself.
 pub fn run(args: &RunArgs, guardian: Guardian) -> anyhow::Result<()> {
     setrlimit(Resource::RLIMIT_RTTIME, RTTIME.0, RTTIME.1).context("RLIMIT_RTTIME")?;
+    memory::keep_little();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_stack_size(RUNTIME_STACK)

@@ -89,6 +89,22 @@ pub fn forget_instructions() -> io::Result<()> {
     Ok(())
 }
 
+/// Has the allocator give large pieces back to the kernel as soon as they are free, in this process from now on: what
+/// reads manifests needs megabytes for a moment, and by itself glibc would keep as much for ever. Where the C library
+/// is another, nothing.
+pub fn keep_little() {
+    #[cfg(target_env = "gnu")]
+    {
+        /// glibc's own first value for both; setting it keeps it from growing.
+        const LARGE: libc::c_int = 128 << 10;
+        // SAFETY: takes numbers alone; no other thread exists that could allocate meanwhile, and none would mind.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, LARGE);
+        }
+    }
+}
+
 /// Gives back to the kernel what the allocator keeps and nobody uses. Where the C library is not glibc, nothing.
 pub fn trim_heap() {
     #[cfg(target_env = "gnu")]
