@@ -3,6 +3,7 @@
 //! Pure: the same configurations, keys and inventory give the same plan. A router that cannot run is left out, or
 //! waits without an interface, and a note says why; the others never notice.
 
+mod address;
 mod heartbeat;
 mod interface;
 #[cfg(test)]
@@ -21,7 +22,7 @@ use vipkeeper_crds::{
 };
 use vipkeeper_vrrp::{
     AnnouncementBudget, Centiseconds, ChecksumForm, ChecksumPolicy, Ifindex, Peer, Plan,
-    Preemption, Priority, Protocol, RouterConfig, SyncGroup, Transport, VirtualAddress,
+    Preemption, Priority, Protocol, RouterConfig, SyncGroup, Transport,
 };
 use vipkeeper_wire::{Family, Vrid};
 
@@ -175,7 +176,8 @@ fn router(
     notes: &mut Vec<String>,
 ) -> Result<RouterConfig, String> {
     let protocol = protocol(config, keys, notes)?;
-    let found = interface::find(config, inventory, notes);
+    let found = interface::of_router(config, inventory, notes);
+    let addresses = address::resolve(own, found, inventory, notes);
     if let Some((name, interface)) = found {
         fits(own, &protocol, name, interface)?;
     }
@@ -184,11 +186,11 @@ fn router(
         family: family(own.family),
         vrid: Vrid::new(config.virtual_router_id).ok_or("VRID 0")?,
         interface: found
-            .filter(|(name, i)| has_source(own, name, i, notes))
+            .filter(|(name, i)| has_source(own, name, i, notes) && addresses.have_interfaces)
             .map(|(_, i)| i.index),
         protocol,
         priority: Priority::new(config.priority).ok_or("priority 0")?,
-        addresses: own.addresses.iter().map(virtual_address).collect(),
+        addresses: addresses.resolved,
         address_lifetime: lifetime(config.address_lifetime),
         transport: transport(own, inventory, notes),
         source: own.source,
@@ -202,8 +204,8 @@ fn router(
         linger: config.linger.into(),
         drained: false,
     };
-    if let Some((name, interface)) = found.filter(|_| router.priority.is_owner()) {
-        notes.extend(interface::lacking(&router.addresses, name, interface));
+    if let Some((_, interface)) = found.filter(|_| router.priority.is_owner()) {
+        notes.extend(address::lacking(&router.addresses, interface, inventory));
     }
     router.validate().map_err(|invalid| invalid.to_string())?;
     Ok(router)
@@ -367,13 +369,6 @@ fn family(family: AddressFamily) -> Family {
     match family {
         AddressFamily::V4 => Family::V4,
         AddressFamily::V6 => Family::V6,
-    }
-}
-
-fn virtual_address(address: &vipkeeper_crds::NodeAddress) -> VirtualAddress {
-    VirtualAddress {
-        address: address.address,
-        prefix_length: address.prefix_length,
     }
 }
 

@@ -295,7 +295,7 @@ impl State {
             snapshot
                 .routers
                 .iter()
-                .filter_map(|router| conflicts::finding(router, &router.interface.map(name)?)),
+                .flat_map(|router| conflicts::findings(router, name)),
         );
         Self {
             node,

@@ -12,13 +12,13 @@ use anyhow::Context as _;
 use tokio::sync::{Mutex, oneshot, watch};
 use tokio::time::{Instant, interval_at, timeout};
 use tracing::warn;
-use vipkeeper_vrrp::{Command, Plan, RouterConfig, Transport};
+use vipkeeper_vrrp::{Command, Plan, RouterConfig, Transport, VirtualAddress};
 use vipkeeper_wire::Family;
 use vipkeeper_wire::heartbeat::{Key, MIN_KEY_LEN, PORT};
 
 use crate::drain::Drained;
 use crate::election::{
-    Delivery, HeartbeatPort, HeartbeatSockets, Link, LinkKey, Order, Ports, link_keys,
+    Delivery, HeartbeatPort, HeartbeatSockets, Link, LinkKey, Order, Ports, link_keys, needs_link,
 };
 use crate::inventory::Inventory;
 use crate::monitor::Planned;
@@ -250,7 +250,7 @@ impl Supply {
             };
             self.is_lacking = true;
             let routers = resolved.plan.routers.iter_mut();
-            for router in routers.filter(|r| (r.interface, r.family) == (Some(key.0), key.1)) {
+            for router in routers.filter(|r| needs_link(r, key)) {
                 router.interface = None;
                 resolved.notes.push(Note {
                     router: router.name.to_string(),
@@ -443,12 +443,16 @@ fn is_same(left: &[Arc<Link>], right: &[Arc<Link>]) -> bool {
     left.len() == right.len() && left.iter().zip(right).all(|(l, r)| Arc::ptr_eq(l, r))
 }
 
-/// The addresses of the routers of `key`.
-fn addresses_of(plan: &Plan, (interface, family): LinkKey) -> BTreeSet<IpAddr> {
+/// The addresses of `key`.
+fn addresses_of(plan: &Plan, key: LinkKey) -> BTreeSet<IpAddr> {
+    let there = |router: &RouterConfig, a: &&VirtualAddress| {
+        router.interface.is_some_and(|own| a.on(own) == key.0)
+    };
     plan.routers
         .iter()
-        .filter(|router| router.interface == Some(interface) && router.family == family)
-        .flat_map(|router| router.addresses.iter().map(|a| a.address))
+        .filter(|router| router.family == key.1)
+        .flat_map(|router| router.addresses.iter().filter(move |a| there(router, a)))
+        .map(|a| a.address)
         .collect()
 }
 

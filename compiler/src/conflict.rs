@@ -160,7 +160,7 @@ fn anchored_in(router: &Router, network: IpAddr, prefix_length: u8) -> bool {
         .is_some_and(|a| address::holds(network, prefix_length, a.address))
 }
 
-fn share_subnet(a: NodeAddress, b: NodeAddress) -> bool {
+fn share_subnet(a: &NodeAddress, b: &NodeAddress) -> bool {
     address::holds(a.address, a.prefix_length, b.address)
         || address::holds(b.address, b.prefix_length, a.address)
 }

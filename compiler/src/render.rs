@@ -97,6 +97,10 @@ fn requires(router: &Router, candidate: &Candidate) -> Vec<String> {
             features::MOVE_TOGETHER,
         ),
         (candidate.priority == OWNER, features::ADDRESS_OWNER),
+        (
+            router.addresses.iter().any(|a| a.interface.is_some()),
+            features::ADDRESS_INTERFACE,
+        ),
     ];
     let needed = needed.into_iter().filter(|(needed, _)| *needed);
     needed.map(|(_, feature)| feature.to_owned()).collect()

@@ -1,19 +1,20 @@
-//! The rules of one VirtualRouter on its own: identity, addresses and interface here, the rest in the modules below.
+//! The rules of one VirtualRouter on its own: identity and addresses here, the rest in the modules below.
 //! What depends on other objects is `allocation`'s.
 //!
 //! All fields are looked at, so that one reading finds every mistake. A field that cannot be read gives `None`,
 //! and the whole is `Some` only if every field is.
 
 mod candidates;
+mod interface;
 mod protocol;
 mod transport;
 
 use std::net::IpAddr;
 
 use vipkeeper_crds::{
-    AddressFamily, AddressLifetime, Checksum, Duration, Election, Families, Interface,
-    InterfaceChoice, InterfaceType, NodeAddress, NodeAuthentication, NodePreemption,
-    ProtocolVersion, VirtualRouter, VirtualRouterSpec,
+    AddressFamily, AddressLifetime, Checksum, Duration, Election, Families, InterfaceChoice,
+    NodeAddress, NodeAuthentication, NodePreemption, ProtocolVersion, VirtualRouter,
+    VirtualRouterSpec,
 };
 
 use crate::address;
@@ -62,7 +63,7 @@ pub(crate) struct Router {
 
 impl Router {
     /// The address by which the interface is found if nothing else is said.
-    pub(crate) fn anchor(&self) -> Option<NodeAddress> {
+    pub(crate) fn anchor(&self) -> Option<&NodeAddress> {
         anchor(&self.addresses)
     }
 
@@ -70,7 +71,7 @@ impl Router {
     pub(crate) fn addresses_of(&self, family: AddressFamily) -> Vec<NodeAddress> {
         let all = self.addresses.iter();
         let own = all.filter(|a| AddressFamily::of(&a.address) == family);
-        own.copied().collect()
+        own.cloned().collect()
     }
 
     /// Whether the two have elections of one family.
@@ -90,7 +91,7 @@ pub(crate) fn check(
     let name = identity(object, remarks);
     let addresses = addresses(spec, remarks);
     let sync_group = group(spec, remarks);
-    let interface = interface(spec, addresses.as_deref(), remarks);
+    let interface = interface::of_router(spec, addresses.as_deref(), remarks);
     let vrid = vrid(spec, setting, remarks);
     let version = protocol::version(spec, remarks);
     let interval = protocol::interval(spec, version, remarks);
@@ -138,10 +139,10 @@ fn families(addresses: &[NodeAddress]) -> Vec<AddressFamily> {
     all.into_iter().filter(present).collect()
 }
 
-/// The address by which the interface is found if nothing else is said.
-fn anchor(addresses: &[NodeAddress]) -> Option<NodeAddress> {
+/// The address by which the interface is found if nothing else is said: one that does not say where it is itself.
+fn anchor(addresses: &[NodeAddress]) -> Option<&NodeAddress> {
     let mut addresses = addresses.iter();
-    addresses.find(|a| !address::link_local(a.address)).copied()
+    addresses.find(|a| a.interface.is_none() && !address::link_local(a.address))
 }
 
 /// The group; inside, `None` if it is in none.
@@ -219,14 +220,18 @@ fn addresses(spec: &VirtualRouterSpec, remarks: &mut Remarks) -> Option<Vec<Node
         let own = AddressFamily::of(&address);
         let length_path = format!("spec.addresses[{i}].prefixLength");
         let prefix_length = prefix_length(entry.prefix_length, own, length_path, remarks);
+        let interface = interface::of_address(entry, i, own, remarks);
         if let Some(message) = why_not(address, prefix_length, &good) {
             remarks.error(path, message);
             continue;
         }
-        good.extend(prefix_length.map(|prefix_length| NodeAddress {
-            address,
-            prefix_length,
-        }));
+        if let (Some(prefix_length), Some(interface)) = (prefix_length, interface) {
+            good.push(NodeAddress {
+                address,
+                prefix_length,
+                interface,
+            });
+        }
     }
     for family in families(&good) {
         let of_family = good.iter().map(|a| AddressFamily::of(&a.address));
@@ -267,75 +272,6 @@ fn why_not(address: IpAddr, prefix_length: Option<u8>, before: &[NodeAddress]) -
     }
     address::unusable(address)
         .or_else(|| prefix_length.and_then(|length| address::no_host(address, length)))
-}
-
-fn interface(
-    spec: &VirtualRouterSpec,
-    addresses: Option<&[NodeAddress]>,
-    remarks: &mut Remarks,
-) -> Option<InterfaceChoice> {
-    let Some(interface) = &spec.interface else {
-        if addresses.is_some_and(|all| all.iter().all(|a| address::link_local(a.address))) {
-            remarks.error(
-                "spec.interface",
-                "required, because every interface has a subnet for link-local addresses: say `interface: {type: Name, name: …}`",
-            );
-        }
-        let address = addresses.and_then(anchor)?.address;
-        return Some(InterfaceChoice::Around { address });
-    };
-    only_member_of_its_type(interface, remarks);
-    match interface.kind {
-        InterfaceType::Name => {
-            let name = required(
-                &interface.name,
-                "spec.interface.name",
-                "type: Name",
-                remarks,
-            )?;
-            match address::bad_interface_name(name) {
-                Some(message) => {
-                    remarks.error("spec.interface.name", message);
-                    None
-                }
-                None => Some(InterfaceChoice::Name { name: name.clone() }),
-            }
-        }
-        InterfaceType::Subnet => {
-            let path = "spec.interface.subnet";
-            let subnet = required(&interface.subnet, path, "type: Subnet", remarks)?;
-            match address::subnet(subnet) {
-                Ok((network, prefix_length)) => Some(InterfaceChoice::Subnet {
-                    network,
-                    prefix_length,
-                }),
-                Err(message) => {
-                    remarks.error(path, message);
-                    None
-                }
-            }
-        }
-        InterfaceType::DefaultRoute => {
-            let first = addresses.and_then(<[NodeAddress]>::first)?;
-            let family = AddressFamily::of(&first.address);
-            Some(InterfaceChoice::DefaultRoute { family })
-        }
-    }
-}
-
-fn only_member_of_its_type(interface: &Interface, remarks: &mut Remarks) {
-    if interface.name.is_some() && interface.kind != InterfaceType::Name {
-        remarks.error(
-            "spec.interface.name",
-            "belongs to `type: Name`: remove it, or change the type",
-        );
-    }
-    if interface.subnet.is_some() && interface.kind != InterfaceType::Subnet {
-        remarks.error(
-            "spec.interface.subnet",
-            "belongs to `type: Subnet`: remove it, or change the type",
-        );
-    }
 }
 
 /// The member of a union that its type asks for.

@@ -102,6 +102,14 @@ fn password(more: Value) -> Value {
     patch
 }
 
+/// A second address, on `interface`.
+fn on_its_own_interface(interface: Value, more: Value) -> Value {
+    let second = json!({"address": "198.51.100.1", "interface": interface});
+    let mut patch = json!({"addresses": [{"address": "192.0.2.100"}, second]});
+    merge(&mut patch, more);
+    patch
+}
+
 fn addresses_of(count: usize) -> Value {
     let all: Vec<Value> = (1..=count)
         .map(|i| json!({"address": format!("2001:db8::1:{i:x}")}))
@@ -396,6 +404,48 @@ fn the_first_address_that_is_not_link_local_finds_the_interface() {
     let address = "2001:db8::100".parse().unwrap();
     let expected = InterfaceChoice::Around { address };
     assert_eq!(compiled.configs[0].interface, expected);
+}
+
+#[test]
+fn an_address_with_an_interface_of_its_own_needs_an_agent_that_knows_it_and_finds_no_other() {
+    let eth2 = json!({"type": "Name", "name": "eth2"});
+    let patch = on_its_own_interface(eth2.clone(), json!({"interface": null}));
+    let config = compile(&objects(vec![router("r", patch)]), "a")
+        .configs
+        .remove(0);
+    assert_eq!(config.requires, ["AddressInterface"]);
+    let address = "192.0.2.100".parse().unwrap();
+    assert_eq!(config.interface, InterfaceChoice::Around { address });
+    let [first, second] = &config.families[0].addresses[..] else {
+        panic!("{config:?}");
+    };
+    let name = "eth2".to_owned();
+    assert_eq!(first.interface, None);
+    assert_eq!(second.interface, Some(InterfaceChoice::Name { name }));
+
+    // The first address says where it is, which says nothing of the router.
+    let patch = json!({
+        "interface": null,
+        "addresses": [{"address": "198.51.100.1", "interface": eth2}, {"address": "192.0.2.100"}],
+    });
+    let config = compile(&objects(vec![router("r", patch)]), "a")
+        .configs
+        .remove(0);
+    assert_eq!(config.interface, InterfaceChoice::Around { address });
+}
+
+#[test]
+fn a_default_route_is_that_of_the_family_of_the_address() {
+    let default_route = json!({"type": "DefaultRoute"});
+    let patch = json!({
+        "addresses": [{"address": "192.0.2.100"}, {"address": "2001:db8::100", "interface": default_route}],
+    });
+    let config = compile(&objects(vec![router("r", patch)]), "a")
+        .configs
+        .remove(0);
+    let family = AddressFamily::V6;
+    let expected = Some(InterfaceChoice::DefaultRoute { family });
+    assert_eq!(config.families[1].addresses[0].interface, expected);
 }
 
 #[test]

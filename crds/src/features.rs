@@ -4,6 +4,8 @@
 pub const MOVE_TOGETHER: &str = "MoveTogether";
 /// Priority 255: addresses that the node's own configuration has.
 pub const ADDRESS_OWNER: &str = "AddressOwner";
+/// Addresses with an interface of their own.
+pub const ADDRESS_INTERFACE: &str = "AddressInterface";
 
 /// All that there are.
-pub const ALL: [&str; 2] = [MOVE_TOGETHER, ADDRESS_OWNER];
+pub const ALL: [&str; 3] = [MOVE_TOGETHER, ADDRESS_OWNER, ADDRESS_INTERFACE];

@@ -213,7 +213,7 @@ pub enum ProtocolVersion {
 }
 
 /// A virtual address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeAddress {
     /// The address.
@@ -222,9 +222,13 @@ pub struct NodeAddress {
     /// 1..=32 or 1..=128.
     #[schemars(range(min = 1, max = 128))]
     pub prefix_length: u8,
+    /// How this node finds the address's interface; `None` for the router's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::address_interface")]
+    pub interface: Option<InterfaceChoice>,
 }
 
-/// How a node finds the interface of a router.
+/// How a node finds the interface of a router, or of one of its addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum InterfaceChoice {
@@ -242,7 +246,7 @@ pub enum InterfaceChoice {
     },
     /// By the default route.
     DefaultRoute {
-        /// Which one: of the family of the router's first address.
+        /// Which one: of the family of the router's first address, or of the address itself.
         family: AddressFamily,
     },
     /// By a subnet of its own that holds an address.

@@ -55,8 +55,8 @@ pub struct VirtualRouterSpec {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["address"])
     )]
     pub addresses: Vec<RouterAddress>,
-    /// The interface on which the addresses live and the election runs. Default: the interface whose subnet
-    /// holds the first address that is not link-local.
+    /// The interface on which the election runs, and the addresses live that name none of their own. Default: the
+    /// interface whose subnet holds the first of those addresses that is not link-local.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<Interface>,
     /// How the elections of IPv4 and IPv6 belong together if there are addresses of both. `Together`: one node holds
@@ -163,6 +163,10 @@ pub struct RouterAddress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 128))]
     pub prefix_length: Option<i64>,
+    /// The interface that this address is put on and announced on; the election stays on the router's. A node where it
+    /// is missing or down takes no part. Default: the router's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<Interface>,
 }
 
 /// How a node finds the interface. Exactly the member that `type` asks for is set.
@@ -171,7 +175,7 @@ pub struct RouterAddress {
 #[schemars(extend("x-kubernetes-validations" = rules::interface()))]
 pub struct Interface {
     /// `Name`: by `name`. `Subnet`: an interface with an address in `subnet`. `DefaultRoute`: the interface of the
-    /// default route of the family of the router's first address.
+    /// default route, of the family of the router's first address or of the address that it is for.
     #[serde(rename = "type")]
     pub kind: InterfaceType,
     /// With `type: Name`: the interface's name on every node, 1 to 15 bytes.
@@ -236,7 +240,7 @@ pub struct Priority {
     #[schemars(length(min = 1, max = 253))]
     pub node: String,
     /// 1 to 254; the highest that is alive holds the addresses. 255 for the address owner, at most one: the node whose
-    /// own configuration has every address of the router on the interface; the agent uses them there and neither
+    /// own configuration has every address of the router on its interface; the agent uses them there and neither
     /// adds nor removes them.
     #[schemars(range(min = 1, max = 255))]
     pub priority: i64,

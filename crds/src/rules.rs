@@ -159,8 +159,8 @@ pub(crate) fn router() -> Value {
             "version 2 exists for IPv4 only"
         ),
         rule(
-            "has(self.interface) || self.addresses.exists(a, isIP(a.address) && !ip(a.address).isLinkLocalUnicast())",
-            "interface is required with link-local addresses alone: every interface has a subnet for them"
+            "has(self.interface) || self.addresses.exists(a, !has(a.interface) && isIP(a.address) && !ip(a.address).isLinkLocalUnicast())",
+            "interface is required where every address is link-local or has an interface of its own: none tells where the election runs"
         ),
         rule(
             "!has(self.advertisementInterval) || self.version != 3 || (duration(self.advertisementInterval) >= duration('10ms') && duration(self.advertisementInterval) <= duration('40950ms') && self.advertisementInterval.matches('^([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]*0ms)?$'))",

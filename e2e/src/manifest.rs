@@ -13,6 +13,8 @@ pub struct Router {
     pub vrid: u8,
     /// `spec.addresses`.
     pub addresses: Vec<IpAddr>,
+    /// `spec.addresses[].interface` of some of them, by name.
+    pub address_interfaces: Vec<(IpAddr, String)>,
     /// `spec.nodes.priorities`.
     pub priorities: Vec<(String, u8)>,
     /// `spec.interface`, by name; `None` for the interface whose subnet holds the first address.
@@ -68,6 +70,7 @@ impl Router {
             name: name.to_owned(),
             vrid,
             addresses: addresses.to_vec(),
+            address_interfaces: Vec::new(),
             priorities: priorities
                 .iter()
                 .map(|(node, priority)| ((*node).to_owned(), *priority))
@@ -119,6 +122,10 @@ impl Router {
         )?;
         for address in &self.addresses {
             writeln!(text, "  - address: {address}")?;
+            let mut named = self.address_interfaces.iter();
+            if let Some((_, interface)) = named.find(|(a, _)| a == address) {
+                writeln!(text, "    interface: {{type: Name, name: {interface}}}")?;
+            }
         }
         writeln!(text, "  virtualRouterId: {}", self.vrid)?;
         writeln!(text, "  version: {}", self.version)?;

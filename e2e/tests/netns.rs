@@ -14,6 +14,8 @@ mod guardian;
 mod handover;
 #[path = "netns/hostile.rs"]
 mod hostile;
+#[path = "netns/interfaces.rs"]
+mod interfaces;
 #[path = "netns/interop.rs"]
 mod interop;
 #[path = "netns/lab.rs"]
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         lab::TESTS,
         wire::TESTS,
         addresses::TESTS,
+        interfaces::TESTS,
         manifests::TESTS,
         interop::TESTS,
         refusal::TESTS,

@@ -295,11 +295,23 @@ pub struct Lateness {
     pub max_us: u64,
 }
 
-/// The sockets that `plan` needs: those of every (interface, family) on which it has a router.
+/// The sockets that `plan` needs: those of every (interface, family) on which it has a router, or addresses of one.
 #[must_use]
 pub fn link_keys(plan: &Plan) -> std::collections::BTreeSet<LinkKey> {
-    let key = |router: &vipkeeper_vrrp::RouterConfig| -> Option<(_, Family)> {
-        Some((router.interface?, router.family))
+    let keys = |router: &vipkeeper_vrrp::RouterConfig| {
+        let running = router.interface.is_some();
+        let sides = router.side_interfaces().filter(move |_| running);
+        let all: Vec<_> = router.interface.into_iter().chain(sides).collect();
+        let family: Family = router.family;
+        all.into_iter().map(move |interface| (interface, family))
     };
-    plan.routers.iter().filter_map(key).collect()
+    plan.routers.iter().flat_map(keys).collect()
+}
+
+/// Whether `router` needs the sockets of `key`.
+#[must_use]
+pub fn needs_link(router: &vipkeeper_vrrp::RouterConfig, (interface, family): LinkKey) -> bool {
+    let is_side = || router.side_interfaces().any(|side| side == interface);
+    let runs_there = router.interface == Some(interface);
+    router.family == family && (runs_there || (router.interface.is_some() && is_side()))
 }

@@ -4,10 +4,10 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use vipkeeper_vrrp::{Fact, Ifindex, RouterId, Time, VirtualAddress};
+use vipkeeper_vrrp::{Fact, Ifindex, RouterId, Time};
 
 use super::holdings::{Holding, Holdings};
-use super::kernel::Kernel;
+use super::kernel::{Address, Kernel};
 use super::ledger::Ledger;
 
 /// All that is held, and what is known of it.
@@ -20,9 +20,9 @@ pub struct Frozen {
     pub answers: Vec<Fact>,
     held: Vec<((Ifindex, IpAddr), Holding)>,
     parked: Vec<(IpAddr, RouterId)>,
-    parkable: Vec<(Ifindex, VirtualAddress)>,
-    stuck: Vec<((Ifindex, VirtualAddress), Time)>,
-    planned: Vec<(Ifindex, VirtualAddress)>,
+    parkable: Vec<(Ifindex, Address)>,
+    stuck: Vec<((Ifindex, Address), Time)>,
+    planned: Vec<(Ifindex, Address)>,
     foreign: Vec<(Ifindex, IpAddr)>,
 }
 

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
-use vipkeeper_vrrp::{Fact, Ifindex, Install, Plan, RouterId, Time, VirtualAddress, Withdraw};
+use vipkeeper_vrrp::{Fact, Ifindex, Install, Plan, RouterId, Time, Withdraw};
 
 use super::Notice;
-use super::kernel::{Action, Change, Kernel, Present, tag_of};
+use super::kernel::{Action, Address, Change, Kernel, Present, tag_of};
 use super::ledger::{Ledger, Rows};
-use super::leftovers::{Leftovers, row_of};
+use super::leftovers::{Leftovers, Row, row_of};
 use super::settings::{Settings, interfaces_with_ipv4};
 
 mod parking;
@@ -55,11 +55,11 @@ pub(super) struct Holdings<K> {
     /// What is parked, and by whom.
     pub(super) parked: BTreeMap<IpAddr, RouterId>,
     /// The addresses of the plan that may come to be parked.
-    pub(super) parkable: BTreeSet<(Ifindex, VirtualAddress)>,
+    pub(super) parkable: BTreeSet<(Ifindex, Address)>,
     /// What the kernel would not take off, with the time of the next attempt.
-    pub(super) stuck: BTreeMap<(Ifindex, VirtualAddress), Time>,
+    pub(super) stuck: BTreeMap<(Ifindex, Address), Time>,
     /// The addresses of the plan that are ours to install.
-    pub(super) planned: BTreeSet<(Ifindex, VirtualAddress)>,
+    pub(super) planned: BTreeSet<(Ifindex, Address)>,
     /// The addresses of the plan that were somebody else's when it arrived.
     pub(super) foreign: BTreeSet<Place>,
     /// The ledger must be written when there is time.
@@ -70,7 +70,17 @@ pub(super) struct Holdings<K> {
 }
 
 impl Holding {
-    fn is_as_ordered(&self, order: &Install, address: VirtualAddress) -> bool {
+    /// As the kernel has it at `place`.
+    fn row(&self, (interface, address): Place) -> Row {
+        let prefix_length = self.prefix_length;
+        let address = Address {
+            address,
+            prefix_length,
+        };
+        (interface, address)
+    }
+
+    fn is_as_ordered(&self, order: &Install, address: Address) -> bool {
         !self.missing
             && self.router == order.router
             && self.prefix_length == address.prefix_length
@@ -154,7 +164,7 @@ impl<K: Kernel> Holdings<K> {
             if let (Some(interface), false) = (router.interface, router.priority.is_owner()) {
                 let addresses = router.addresses.iter();
                 self.planned
-                    .extend(addresses.map(|address| (interface, *address)));
+                    .extend(addresses.map(|address| (address.on(interface), address.into())));
             }
         }
         self.learn_foreign(plan);
@@ -206,13 +216,13 @@ impl<K: Kernel> Holdings<K> {
         let mut refused = Vec::new();
         let mut changes = Vec::new();
         let present = self.look_if_needed(order);
-        for &address in order.addresses.iter() {
-            let place = (order.interface, address.address);
+        for (interface, address) in order.places() {
+            let place = (interface, address.address);
             if present.contains(&place) {
                 self.refuse(place, Errno::EEXIST, &mut refused);
             } else {
                 self.foreign.remove(&place);
-                changes.extend(self.changes_for(order, address));
+                changes.extend(self.changes_for(order, (interface, address.into())));
             }
         }
         let outcome = self.carry_out(now, order, changes, &mut refused);
@@ -238,9 +248,8 @@ impl<K: Kernel> Holdings<K> {
     /// have gone meanwhile. Other orders cost none.
     fn look_if_needed(&mut self, order: &Install) -> BTreeSet<Place> {
         let special: BTreeSet<Place> = order
-            .addresses
-            .iter()
-            .map(|address| (order.interface, address.address))
+            .places()
+            .map(|(interface, address)| (interface, address.address))
             .filter(|place| self.foreign.contains(place))
             .collect();
         if special.is_empty() {
@@ -258,21 +267,21 @@ impl<K: Kernel> Holdings<K> {
     }
 
     /// What it takes to hold `address`.
-    fn changes_for(&self, order: &Install, address: VirtualAddress) -> Vec<Change> {
+    fn changes_for(&self, order: &Install, (interface, address): Row) -> Vec<Change> {
         let lifetime = order.lifetime;
         let change = |action, address| Change {
             action,
-            interface: order.interface,
+            interface,
             address,
         };
-        match self.held.get(&(order.interface, address.address)) {
+        match self.held.get(&(interface, address.address)) {
             // There as it should be: nothing is rewritten.
             Some(held) if held.is_as_ordered(order, address) => Vec::new(),
             Some(held) if held.prefix_length == address.prefix_length => {
                 vec![change(Action::Replace { lifetime }, address)]
             }
             Some(held) => {
-                let old = VirtualAddress {
+                let old = Address {
                     prefix_length: held.prefix_length,
                     ..address
                 };
@@ -285,31 +294,33 @@ impl<K: Kernel> Holdings<K> {
         }
     }
 
-    /// Makes `changes`; an error concerns the interface as a whole.
+    /// Makes `changes`; an error concerns an interface as a whole, and with it the order.
     fn carry_out(
         &mut self,
         now: Time,
         order: &Install,
         changes: Vec<Change>,
         refused: &mut Vec<IpAddr>,
-    ) -> Result<(), io::Error> {
+    ) -> Result<(), (Ifindex, io::Error)> {
         let mut changes = changes;
-        let mut outcomes = self.kernel.change(&changes)?;
-        self.claim_existing(order, &mut changes, &mut outcomes)?;
+        let unasked = |error| (order.interface, error);
+        let mut outcomes = self.kernel.change(&changes).map_err(unasked)?;
+        self.claim_existing(order, &mut changes, &mut outcomes)
+            .map_err(unasked)?;
         let mut failure = None;
         for (change, outcome) in changes.iter().zip(outcomes) {
-            let place = (order.interface, change.address.address);
+            let place = (change.interface, change.address.address);
             match (change.action, outcome) {
                 (Action::Remove, Ok(()) | Err(_)) => {
                     self.held.remove(&place);
                 }
                 (Action::Add { .. } | Action::Replace { .. }, Ok(())) => {
-                    self.hold(now, order, change.address);
+                    self.hold(now, order, (change.interface, change.address));
                 }
                 (Action::Add { .. } | Action::Replace { .. }, Err(errno))
                     if concerns_interface(errno) =>
                 {
-                    failure = Some(io::Error::from(errno));
+                    failure = Some((change.interface, io::Error::from(errno)));
                 }
                 (Action::Add { .. } | Action::Replace { .. }, Err(errno)) => {
                     self.held.remove(&place);
@@ -348,8 +359,8 @@ impl<K: Kernel> Holdings<K> {
         Ok(())
     }
 
-    fn hold(&mut self, now: Time, order: &Install, address: VirtualAddress) {
-        let row = (order.interface, address);
+    fn hold(&mut self, now: Time, order: &Install, row: Row) {
+        let (interface, address) = row;
         self.stuck.remove(&row);
         // Somebody else's when the plan arrived, so the ledger lacks it.
         self.stale_ledger |= !self.ledger.rows().addresses.contains(&row);
@@ -361,8 +372,7 @@ impl<K: Kernel> Holdings<K> {
             missing: false,
             restored: None,
         };
-        self.held
-            .insert((order.interface, address.address), holding);
+        self.held.insert((interface, address.address), holding);
     }
 
     fn refuse(&mut self, place: Place, errno: Errno, refused: &mut Vec<IpAddr>) {
@@ -376,47 +386,32 @@ impl<K: Kernel> Holdings<K> {
     }
 
     /// An order failed as a whole: nothing of it may stay.
-    fn give_back(&mut self, now: Time, order: &Install, reason: io::Error) {
-        let mine: Vec<_> = order
-            .addresses
-            .iter()
-            .filter_map(|address| {
-                let held = self.held.remove(&(order.interface, address.address))?;
-                let prefix_length = held.prefix_length;
-                Some((
-                    order.interface,
-                    VirtualAddress {
-                        prefix_length,
-                        ..*address
-                    },
-                ))
-            })
-            .collect();
+    fn give_back(&mut self, now: Time, order: &Install, (interface, reason): (Ifindex, io::Error)) {
+        let mut mine = Vec::new();
+        for (interface, address) in order.places() {
+            let place = (interface, address.address);
+            let held = self.held.remove(&place);
+            mine.extend(held.map(|held| held.row(place)));
+        }
         self.remove_rows(&mine, now);
-        self.notices.push(Notice::InstallFailed {
-            interface: order.interface,
-            reason,
-        });
+        self.notices
+            .push(Notice::InstallFailed { interface, reason });
+    }
+
+    /// What the router of an order holds at `place`, which counts as held no more. What another router holds by now
+    /// stays.
+    fn let_go(&mut self, router: RouterId, place: Place) -> Option<Row> {
+        let held = self.held.get(&place)?;
+        let row = (held.router == router).then(|| held.row(place))?;
+        self.held.remove(&place);
+        Some(row)
     }
 
     /// Carries out an order of the election. What another router holds by now stays.
     pub(super) fn withdraw(&mut self, now: Time, order: &Withdraw) {
         let mut rows = Vec::new();
-        for address in order.addresses.iter() {
-            let place = (order.interface, address.address);
-            if let Some(held) = self.held.get(&place)
-                && held.router == order.router
-            {
-                let prefix_length = held.prefix_length;
-                rows.push((
-                    order.interface,
-                    VirtualAddress {
-                        prefix_length,
-                        ..*address
-                    },
-                ));
-                self.held.remove(&place);
-            }
+        for (interface, address) in order.places() {
+            rows.extend(self.let_go(order.router, (interface, address.address)));
         }
         rows.extend(self.take_parked(order));
         self.remove_rows(&rows, now);
@@ -424,7 +419,7 @@ impl<K: Kernel> Holdings<K> {
     }
 
     /// Takes `rows` off; what the kernel keeps is tried again.
-    fn remove_rows(&mut self, rows: &[(Ifindex, VirtualAddress)], now: Time) {
+    fn remove_rows(&mut self, rows: &[(Ifindex, Address)], now: Time) {
         if rows.is_empty() {
             return;
         }
@@ -448,7 +443,7 @@ impl<K: Kernel> Holdings<K> {
                 }
                 Err(errno) => {
                     self.stuck.insert(row, now + RETRY);
-                    let (interface, VirtualAddress { address, .. }) = row;
+                    let (interface, Address { address, .. }) = row;
                     self.notices.push(Notice::Stuck {
                         interface,
                         address,
@@ -495,16 +490,7 @@ impl<K: Kernel> Holdings<K> {
         self.remove_rows(&stuck, now);
         let rows: Vec<_> = std::mem::take(&mut self.held)
             .into_iter()
-            .map(|((interface, address), held)| {
-                let prefix_length = held.prefix_length;
-                (
-                    interface,
-                    VirtualAddress {
-                        address,
-                        prefix_length,
-                    },
-                )
-            })
+            .map(|(place, held)| held.row(place))
             .collect();
         self.remove_rows(&rows, now);
         self.unpark_all(now);
@@ -522,16 +508,7 @@ impl<K: Kernel> Holdings<K> {
             .iter()
             .filter(|(interface, a)| !self.foreign.contains(&(*interface, a.address)))
             .copied();
-        let held = self.held.iter().map(|(&(interface, address), held)| {
-            let prefix_length = held.prefix_length;
-            (
-                interface,
-                VirtualAddress {
-                    address,
-                    prefix_length,
-                },
-            )
-        });
+        let held = self.held.iter().map(|(&place, held)| held.row(place));
         let rows = Rows {
             addresses: planned
                 .chain(held)

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 use vipkeeper_vrrp::{Ifindex, VirtualAddress};
 
 /// `IFA_PROTO` of an address that an Active holds: the mark by which it is known to be ours.
@@ -69,6 +70,24 @@ pub trait Kernel {
     ) -> io::Result<()>;
 }
 
+/// An address as an interface has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Address {
+    /// The address.
+    pub address: IpAddr,
+    /// Its prefix length.
+    pub prefix_length: u8,
+}
+
+impl From<&VirtualAddress> for Address {
+    fn from(address: &VirtualAddress) -> Self {
+        Self {
+            address: address.address,
+            prefix_length: address.prefix_length,
+        }
+    }
+}
+
 /// One change of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -77,7 +96,7 @@ pub struct Change {
     /// Where.
     pub interface: Ifindex,
     /// With which address.
-    pub address: VirtualAddress,
+    pub address: Address,
 }
 
 /// What to do with an address.

@@ -12,9 +12,9 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use vipkeeper_vrrp::{Ifindex, VirtualAddress};
+use vipkeeper_vrrp::Ifindex;
 
-use super::kernel::Setting;
+use super::kernel::{Address, Setting};
 
 /// The first line; another version is discarded.
 const MAGIC: &str = "vipkeeper-ledger 1";
@@ -53,7 +53,7 @@ impl Identity {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rows {
     /// Addresses that are, or may come to be, on an interface because of us.
-    pub addresses: BTreeSet<(Ifindex, VirtualAddress)>,
+    pub addresses: BTreeSet<(Ifindex, Address)>,
     /// The values that settings had before we changed them.
     pub originals: BTreeMap<(Ifindex, Setting), u32>,
 }
@@ -165,7 +165,7 @@ pub fn render(rows: &Rows, identity: &Identity) -> String {
     // Writing to a String cannot fail.
     for (
         interface,
-        VirtualAddress {
+        Address {
             address,
             prefix_length,
         },
@@ -230,7 +230,7 @@ fn row(line: &str, rows: &mut Rows) -> Option<()> {
             }
             rows.addresses.insert((
                 interface,
-                VirtualAddress {
+                Address {
                     address,
                     prefix_length,
                 },
@@ -275,7 +275,7 @@ pub(super) mod tests {
                 let address = address.parse().unwrap();
                 (
                     interface,
-                    VirtualAddress {
+                    Address {
                         address,
                         prefix_length,
                     },

@@ -5,13 +5,13 @@
 
 use std::net::IpAddr;
 
-use vipkeeper_vrrp::{Ifindex, VirtualAddress};
+use vipkeeper_vrrp::Ifindex;
 
-use super::kernel::{Action, Change, Present, is_ours};
+use super::kernel::{Action, Address, Change, Present, is_ours};
 use super::ledger::Rows;
 
 /// An address with its place.
-pub type Row = (Ifindex, VirtualAddress);
+pub type Row = (Ifindex, Address);
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Leftovers {
 /// How an address that the kernel has would stand in the ledger.
 #[must_use]
 pub fn row_of(there: &Present) -> Row {
-    let address = VirtualAddress {
+    let address = Address {
         address: there.address,
         prefix_length: there.prefix_length,
     };

@@ -19,9 +19,9 @@ use netlink_packet_route::address::{
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
-use vipkeeper_vrrp::{Ifindex, VirtualAddress};
+use vipkeeper_vrrp::Ifindex;
 
-use super::kernel::{Action, Change, Kernel, Present, Setting, tag_of};
+use super::kernel::{Action, Address, Change, Kernel, Present, Setting, tag_of};
 use crate::netlink::Connection;
 
 /// A lifetime that never ends.
@@ -171,7 +171,7 @@ fn request(change: &Change) -> (u16, RouteNetlinkMessage) {
 }
 
 fn address_message(change: &Change) -> AddressMessage {
-    let VirtualAddress {
+    let Address {
         address,
         prefix_length,
     } = change.address;
@@ -192,7 +192,7 @@ fn address_message(change: &Change) -> AddressMessage {
 
 /// No duplicate address detection, which the old Active's answer would fail; and no route of a subnet that a
 /// single address does not have.
-fn flags_of(address: VirtualAddress) -> AddressFlags {
+fn flags_of(address: Address) -> AddressFlags {
     let host = if address.address.is_ipv4() { 32 } else { 128 };
     if address.prefix_length == host {
         AddressFlags::Nodad | AddressFlags::Noprefixroute
@@ -253,7 +253,7 @@ mod tests {
         Change {
             action,
             interface: Ifindex::new(3).unwrap(),
-            address: VirtualAddress {
+            address: Address {
                 address: address.parse().unwrap(),
                 prefix_length,
             },

@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vipkeeper_vrrp::{Ifindex, VirtualAddress};
+use vipkeeper_vrrp::Ifindex;
 
 use super::Notice;
-use super::kernel::{Kernel, Setting};
+use super::kernel::{Address, Kernel, Setting};
 
 /// What was there before us.
 #[derive(Debug)]
@@ -101,9 +101,7 @@ impl Settings {
 
 /// The interfaces of `addresses` that have an IPv4 one: ARP is IPv4's.
 #[must_use]
-pub(super) fn interfaces_with_ipv4(
-    addresses: &BTreeSet<(Ifindex, VirtualAddress)>,
-) -> BTreeSet<Ifindex> {
+pub(super) fn interfaces_with_ipv4(addresses: &BTreeSet<(Ifindex, Address)>) -> BTreeSet<Ifindex> {
     addresses
         .iter()
         .filter(|(_, a)| a.address.is_ipv4())

@@ -1,29 +1,54 @@
-//! Which interface a router runs on.
+//! Which interface a router runs on, or one of its addresses is put on.
 //!
 //! Addresses that we hold ourselves are no evidence: a virtual address must not pull its router along.
 
 use std::net::IpAddr;
 
 use vipkeeper_crds::{AddressFamily, InterfaceChoice, NodeConfigSpec};
-use vipkeeper_vrrp::{Ifindex, VirtualAddress};
+use vipkeeper_vrrp::Ifindex;
 
 use crate::inventory::{Interface, InterfaceAddress, Inventory};
 
 /// The most interfaces that a note lists.
 const LISTED: usize = 16;
 
-type Named<'a> = (&'a str, &'a Interface);
+pub(super) type Named<'a> = (&'a str, &'a Interface);
 
 /// The interface that `config` asks for. Says what was looked for if there is none, and which one it is if there
 /// are several.
-pub(super) fn find<'a>(
+pub(super) fn of_router<'a>(
     config: &NodeConfigSpec,
     inventory: &'a Inventory,
     notes: &mut Vec<String>,
 ) -> Option<Named<'a>> {
     let is_owner = config.priority == u8::MAX;
+    match find(&config.interface, is_owner, inventory) {
+        Ok(found) => {
+            notes.extend(found.doubt.map(|doubt| format!("runs on {doubt}")));
+            Some(found.named)
+        }
+        Err(missing) => {
+            notes.push(format!("waits: {missing}"));
+            None
+        }
+    }
+}
+
+/// An interface that fits a choice.
+pub(super) struct Found<'a> {
+    pub(super) named: Named<'a>,
+    /// Which one it is, and which others fit as well, if there are any.
+    pub(super) doubt: Option<String>,
+}
+
+/// The interface that `choice` asks for, or what was looked for and what there is.
+pub(super) fn find<'a>(
+    choice: &InterfaceChoice,
+    is_owner: bool,
+    inventory: &'a Inventory,
+) -> Result<Found<'a>, String> {
     let named = || inventory.interfaces.iter().map(|(n, i)| (n.as_str(), i));
-    let (mut found, wanted): (Vec<(u8, Named<'_>)>, String) = match &config.interface {
+    let (mut found, wanted): (Vec<(u8, Named<'_>)>, String) = match choice {
         InterfaceChoice::Name { name } => (
             named().filter(|(n, _)| n == name).map(|n| (0, n)).collect(),
             format!("is called {name}"),
@@ -53,24 +78,19 @@ pub(super) fn find<'a>(
     };
     // The most specific subnet, then the lowest index: the same answer as long as nothing changes.
     found.sort_by_key(|(length, (_, i))| (std::cmp::Reverse(*length), i.index));
-    let best = found.first().copied();
-    match best {
-        None => notes.push(format!(
-            "waits: no interface {wanted}; {}",
-            describe(inventory)
-        )),
-        Some((length, (name, _))) => {
-            let equal = found.iter().skip(1).filter(|(l, _)| *l == length);
-            let others: Vec<&str> = equal.map(|(_, (name, _))| *name).collect();
-            if !others.is_empty() {
-                notes.push(format!(
-                    "runs on {name}; {} also {wanted}: say `interface: {{type: Name, name: …}}` to choose",
-                    others.join(", ")
-                ));
-            }
-        }
-    }
-    best.map(|(_, named)| named)
+    let Some(&(length, named)) = found.first() else {
+        return Err(format!("no interface {wanted}; {}", describe(inventory)));
+    };
+    let equal = found.iter().skip(1).filter(|(l, _)| *l == length);
+    let others: Vec<&str> = equal.map(|(_, (name, _))| *name).collect();
+    let doubt = (!others.is_empty()).then(|| {
+        format!(
+            "{}; {} also {wanted}: say `interface: {{type: Name, name: …}}` to choose",
+            named.0,
+            others.join(", ")
+        )
+    });
+    Ok(Found { named, doubt })
 }
 
 /// The name of the interface with `index`.
@@ -90,30 +110,8 @@ pub(super) fn addresses(interface: &Interface) -> String {
     }
 }
 
-fn own(interface: &Interface) -> impl Iterator<Item = &InterfaceAddress> {
+pub(super) fn own(interface: &Interface) -> impl Iterator<Item = &InterfaceAddress> {
     interface.addresses.iter().filter(|a| !a.virtual_address)
-}
-
-/// What to say of the owner's addresses that its interface lacks, if it lacks any.
-pub(super) fn lacking(
-    addresses: &[VirtualAddress],
-    name: &str,
-    interface: &Interface,
-) -> Option<String> {
-    let lacks = |a: &&VirtualAddress| own(interface).all(|o| o.address != a.address);
-    let lacking: Vec<String> = addresses
-        .iter()
-        .filter(lacks)
-        .map(|a| a.address.to_string())
-        .collect();
-    (!lacking.is_empty()).then(|| {
-        format!(
-            "waits: priority 255 is the address owner's, and {name} has no {} of its own, but {}: add it to {name} \
-             in the host's own configuration, or choose a priority of 1 to 254",
-            lacking.join(", "),
-            self::addresses(interface)
-        )
-    })
 }
 
 /// The longest prefix of an own address that lies in a subnet.

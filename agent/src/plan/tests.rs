@@ -28,6 +28,7 @@ pub(crate) fn config(name: &str, address: &str) -> NodeConfigSpec {
             addresses: vec![NodeAddress {
                 address,
                 prefix_length: family.bits(),
+                interface: None,
             }],
             transport: NodeTransport::Multicast {
                 group: None,
@@ -343,6 +344,7 @@ fn what_does_not_fit_the_interface_is_left_out() {
         .map(|i| NodeAddress {
             address: Ipv6Addr::from_bits(0x2001_0db8 << 96 | 1 << 16 | i).into(),
             prefix_length: 128,
+            interface: None,
         })
         .collect();
     let resolved = plan_of(&[config.clone()], &Keys::default(), &inventory());
@@ -543,4 +545,99 @@ fn the_linger_is_that_of_the_configuration() {
     .plan
     .routers[0];
     assert_eq!(router.linger, Duration::from_secs(1));
+}
+
+/// 192.0.2.100, which finds `eth1`, and 10.0.0.9 on `interface`.
+fn split(interface: InterfaceChoice) -> NodeConfigSpec {
+    let mut config = config("r", "192.0.2.100");
+    config.families[0].addresses.push(NodeAddress {
+        address: [10, 0, 0, 9].into(),
+        prefix_length: 32,
+        interface: Some(interface),
+    });
+    config
+}
+
+fn named(name: &str) -> InterfaceChoice {
+    InterfaceChoice::Name { name: name.into() }
+}
+
+fn places_of(config: &NodeConfigSpec, inventory: &Inventory) -> (Option<u32>, Vec<Option<u32>>) {
+    let resolved = plan_of(std::slice::from_ref(config), &Keys::default(), inventory);
+    let router = &resolved.plan.routers[0];
+    let own = router.addresses.iter();
+    let own = own.map(|a| a.interface.map(Ifindex::get)).collect();
+    (router.interface.map(Ifindex::get), own)
+}
+
+#[test]
+fn an_address_is_put_on_the_interface_that_it_names() {
+    let subnet = InterfaceChoice::Subnet {
+        network: [10, 0, 0, 0].into(),
+        prefix_length: 8,
+    };
+    let family = AddressFamily::V4;
+    for choice in [
+        named("eth0"),
+        subnet,
+        InterfaceChoice::DefaultRoute { family },
+    ] {
+        let config = split(choice.clone());
+        let expected = (Some(3), vec![None, Some(2)]);
+        assert_eq!(places_of(&config, &inventory()), expected, "{choice:?}");
+        assert_eq!(index_of(&config, &inventory()).1, [""; 0]);
+    }
+    // The router's own, by its name.
+    let config = split(named("eth1"));
+    assert_eq!(
+        places_of(&config, &inventory()),
+        (Some(3), vec![None, None])
+    );
+}
+
+#[test]
+fn a_router_waits_for_the_interface_of_an_address_and_names_both() {
+    let mut config = split(named("eth9"));
+    config.families[0].addresses.push(NodeAddress {
+        address: [10, 0, 0, 10].into(),
+        prefix_length: 32,
+        interface: Some(named("eth9")),
+    });
+    let (found, notes) = index_of(&config, &inventory());
+    assert_eq!((found, notes.len()), (None, 1), "{notes:?}");
+    let start = "waits: 10.0.0.9 has no place: no interface is called eth9; there are eth0 (";
+    assert!(notes[0].starts_with(start), "{notes:?}");
+
+    let mut inventory = inventory();
+    inventory.interfaces.get_mut("eth0").unwrap().running = false;
+    let (found, notes) = index_of(&split(named("eth0")), &inventory);
+    assert_eq!(found, Some(3), "the election keeps it out until it is up");
+    let down = "waits: eth0, the interface of 10.0.0.9, is down or has no carrier";
+    assert_eq!(notes, [down]);
+}
+
+#[test]
+fn an_owner_lacks_an_address_on_the_interface_of_that() {
+    let config = NodeConfigSpec {
+        priority: 255,
+        ..split(named("eth0"))
+    };
+    let (found, notes) = index_of(&config, &inventory());
+    assert_eq!((found, notes.len()), (Some(3), 2), "{notes:?}");
+    assert!(notes[0].contains("eth0 has no 10.0.0.9 of its own"));
+    assert!(notes[1].contains("eth1 has no 192.0.2.100 of its own"));
+}
+
+#[test]
+fn sockets_are_opened_where_addresses_are() {
+    let plan_of = |config: &NodeConfigSpec| {
+        plan_of(std::slice::from_ref(config), &Keys::default(), &inventory()).plan
+    };
+    let keys = |plan: &Plan| -> Vec<u32> {
+        let keys = crate::election::link_keys(plan);
+        keys.into_iter().map(|(index, _)| index.get()).collect()
+    };
+    assert_eq!(keys(&plan_of(&split(named("eth0")))), [2, 3]);
+    assert_eq!(keys(&plan_of(&split(named("eth1")))), [3]);
+    assert_eq!(keys(&plan_of(&split(named("eth9")))), [0; 0], "it waits");
 }

@@ -72,7 +72,7 @@ mod tests {
             ("spec.interface.nam", "known here are name, subnet, type"),
             (
                 "spec.addresses[3].adress",
-                "known here are address, prefixLength",
+                "known here are address, interface, prefixLength",
             ),
             (
                 "spec.transport.extraPeers[0].minTtl",

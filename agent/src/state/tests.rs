@@ -34,6 +34,7 @@ pub(crate) fn snapshot() -> Snapshot {
         drained: false,
         remainder: None,
         addresses: vec![[192, 0, 2, 100].into(), [192, 0, 2, 101].into()],
+        elsewhere: Vec::new(),
         installed: 1,
         refused: vec![[192, 0, 2, 101].into()],
         conflicts: Vec::new(),
@@ -63,6 +64,7 @@ pub(crate) fn snapshot() -> Snapshot {
         reason: Reason::InterfaceMissing,
         effective_priority: 200,
         addresses: vec![[192, 0, 2, 7].into()],
+        elsewhere: Vec::new(),
         installed: 0,
         refused: Vec::new(),
         last_advertisement: Some(LastAdvertisement {

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::announce::Schedule;
 use crate::config::{Ifindex, RouterConfig, VirtualAddress};
 use crate::effects::Effects;
-use crate::input::{InterfaceState, RouterId, Ticket};
-use crate::output::{Announcement, GratuitousForm, Install, Output, Reason};
+use crate::input::{RouterId, Ticket};
+use crate::output::{GratuitousForm, Install, Output, Reason};
 use crate::phase::Choir;
+use crate::places::Places;
 use crate::time::Time;
 use crate::timers;
 
@@ -239,8 +240,7 @@ impl Active {
         &mut self,
         fx: &mut Effects,
         now: Time,
-        interface: Ifindex,
-        link: &InterfaceState,
+        places: Places<'_>,
         addresses: &[VirtualAddress],
     ) -> u64 {
         let Holding::Held { refused } = &self.holding else {
@@ -250,18 +250,10 @@ impl Active {
         while let Some(schedule) = &mut self.announcing
             && let Some((index, form)) = schedule.current(now)
         {
-            let address = addresses.get(index).map(|a| a.address);
-            if let (Some(address), Some(mac)) = (address, link.mac)
-                && !refused.contains(&address)
+            if let Some(address) = addresses.get(index)
+                && !refused.contains(&address.address)
+                && let Some(frame) = places.announcement(address, form)
             {
-                let forwards = link.forwards_ipv6;
-                let frame = Announcement {
-                    interface,
-                    mac,
-                    address,
-                    form,
-                    forwards,
-                };
                 if let Err(at) = fx.announce(frame, now) {
                     schedule.wait_until(at);
                     return sent;
@@ -278,24 +270,17 @@ impl Active {
         &self,
         fx: &mut Effects,
         now: Time,
-        interface: Ifindex,
-        link: &InterfaceState,
-        address: IpAddr,
+        places: Places<'_>,
+        address: &VirtualAddress,
     ) -> bool {
         let Holding::Held { refused } = &self.holding else {
             return false;
         };
-        let Some(mac) = link.mac.filter(|_| !refused.contains(&address)) else {
+        if refused.contains(&address.address) {
             return false;
-        };
-        let announcement = Announcement {
-            interface,
-            mac,
-            address,
-            form: GratuitousForm::Request,
-            forwards: link.forwards_ipv6,
-        };
-        fx.announce(announcement, now).is_ok()
+        }
+        let announcement = places.announcement(address, GratuitousForm::Request);
+        announcement.is_some_and(|frame| fx.announce(frame, now).is_ok())
     }
 
     /// The Adver_Timer, the next announcement, or the end of its patience with an order, whichever is first.

@@ -214,6 +214,17 @@ pub struct VirtualAddress {
     pub address: IpAddr,
     /// Its prefix length on the interface, 0..=32 or 0..=128.
     pub prefix_length: u8,
+    /// The interface that it is put on; `None` for the router's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<Ifindex>,
+}
+
+impl VirtualAddress {
+    /// Where it is put if its router runs on `router`.
+    #[must_use]
+    pub fn on(&self, router: Ifindex) -> Ifindex {
+        self.interface.unwrap_or(router)
+    }
 }
 
 /// One router instance: (interface, family, VRID) on this node, and how it behaves.
@@ -267,6 +278,12 @@ pub enum SyncGroup {
 }
 
 impl RouterConfig {
+    /// The interfaces of addresses that are not on the router's own.
+    pub fn side_interfaces(&self) -> impl Iterator<Item = Ifindex> {
+        let of_addresses = self.addresses.iter().filter_map(|a| a.interface);
+        of_addresses.filter(|interface| self.interface != Some(*interface))
+    }
+
     /// Why this cannot run, if it cannot.
     ///
     /// # Errors

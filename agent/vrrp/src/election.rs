@@ -22,7 +22,7 @@ use crate::heartbeat::{self, Beacon};
 use crate::input::{Command, Fact, Input, InterfaceState, Received, RouterId};
 use crate::output::{Output, Reason, Report};
 use crate::receive::{self, Refusal, Remarks};
-use crate::router::{Event, Router};
+use crate::router::{Event, Host, Router};
 use crate::status::Snapshot;
 use crate::sync::{self, Groups};
 use crate::time::Time;
@@ -84,7 +84,7 @@ pub struct Election {
     deadlines: Deadlines,
     links: BTreeMap<Ifindex, InterfaceState>,
     /// What each interface has by the host's own configuration, in order of value.
-    host: BTreeMap<Ifindex, Arc<[IpAddr]>>,
+    host: Host,
     #[serde(with = "pairs")]
     weights: BTreeMap<(Arc<str>, Family), i16>,
     fx: Effects,
@@ -498,14 +498,11 @@ impl Election {
         self.settle_groups(now);
     }
 
-    /// Every router learns how its interface is, and what the host has there, before anything is decided.
+    /// Every router learns how its interfaces are, and what the host has there, before anything is decided.
     fn learn_surroundings(&mut self, now: Time) {
         for router in self.routers.iter_mut().flatten() {
-            let interface = router.config.interface;
-            let link = interface.and_then(|i| self.links.get(&i));
-            router.learn_link(link.copied());
-            let addresses = interface.and_then(|i| self.host.get(&i));
-            if router.learn_host(addresses.map_or(&[], |a| &**a)) {
+            router.learn_links(&self.links);
+            if router.learn_host(&self.host) {
                 router.tell_conflict(&mut self.fx, now);
             }
         }
@@ -571,7 +568,7 @@ impl Election {
                     .insert((interface, config.family, config.vrid), slot);
                 let addresses = config.addresses.iter();
                 self.by_address
-                    .extend(addresses.map(|a| ((interface, a.address), slot)));
+                    .extend(addresses.map(|a| ((a.on(interface), a.address), slot)));
             }
         }
         self.groups = Groups::of(&self.routers);
@@ -607,6 +604,8 @@ impl Election {
         self.for_each_router(|router, fx| {
             if router.config.interface == Some(interface) {
                 router.set_link(fx, now, link);
+            } else if router.has_side_link(interface) {
+                router.set_side_link(fx, now, interface, link);
             }
         });
         self.settle_groups(now);
@@ -621,12 +620,14 @@ impl Election {
     }
 
     fn set_host(&mut self, now: Time, interface: Ifindex, addresses: Arc<[IpAddr]>) {
+        let mut host = std::mem::take(&mut self.host);
+        host.insert(interface, addresses);
         self.for_each_router(|router, fx| {
-            if router.config.interface == Some(interface) {
-                router.set_host(fx, now, &addresses);
+            if router.config.interface == Some(interface) || router.has_side_link(interface) {
+                router.set_host(fx, now, &host);
             }
         });
-        self.host.insert(interface, addresses);
+        self.host = host;
         self.settle_groups(now);
     }
 

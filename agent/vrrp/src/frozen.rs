@@ -13,7 +13,7 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 /// The format of frozen elections that this version writes and reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// A frozen election's first word: always [`FORMAT`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -15,6 +15,7 @@
 //! | what a record of a run is, and how it is told again | `record`, `redaction` |
 //! | which routers move together, and when | `sync`, `router/bond` |
 //! | what the address owner does otherwise, and whose addresses are not ours to take | `router/host` |
+//! | which interface an address is on that is not the router's | `places` |
 //! | how a planned move loses no packet | `router/handover` |
 //! | how an election moves to another process | `frozen` |
 //!
@@ -42,6 +43,7 @@
 //! | Proof that another is Active, by a signed heartbeat, delays a promotion for a limited time and makes the lower of two Actives yield (§6.4.2, §6.4.3 know advertisements alone) | where advertisements are lost and nothing else is, two Actives would stay |
 //! | A first claim is held back while a stranger answers for an address and nobody advertises | two hosts with one address serve nobody |
 //! | After priority 0, and after a higher advertisement, addresses serve on until the successor is known to the neighbours: on the interface, in silence, then on the loopback interface (§6.4.2, §6.4.3 take them off at once) | a planned move loses no packet; a `linger` of zero takes them off at once |
+//! | An address may be on another interface than the one on which its router is elected (§1, §7: one LAN) | gateways and services that are to be in one place, with one election |
 //! | No router advertisements, no redirects, no proxy ARP (§6.4.3, §8) | a virtual address is a service's, not a gateway's |
 //! | Version 2 refuses a count of zero (erratum 8299 is about version 3) | whoever obeyed it would leave every address unserved |
 //!
@@ -65,6 +67,7 @@ mod hexadecimal;
 mod input;
 mod output;
 mod phase;
+mod places;
 mod receive;
 mod record;
 mod redaction;

@@ -21,14 +21,14 @@ use crate::time::Time;
 pub enum Output {
     /// Send an advertisement.
     Send(Transmit),
-    /// Put addresses on an interface and answer with `Fact::Installed` or `Fact::InstallFailed`. Names the
+    /// Put addresses on their interfaces and answer with `Fact::Installed` or `Fact::InstallFailed`. Names the
     /// whole set: what is there already is confirmed.
     Install(Install),
-    /// Move addresses from an interface to the loopback interface: what is sent to them is served still, and nobody
+    /// Move addresses from their interfaces to the loopback interface: what is sent to them is served still, and nobody
     /// is told where they are. An `Install` brings them back, a `Withdraw` takes them off there, too. Needs no
     /// answer.
     Park(Park),
-    /// Take addresses off an interface. Needs no answer.
+    /// Take addresses off their interfaces. Needs no answer.
     Withdraw(Withdraw),
     /// Tell the neighbours of an interface where an address is now.
     Announce(Announcement),
@@ -63,7 +63,7 @@ pub struct Install {
     pub router: RouterId,
     /// Under this number the outcome comes back.
     pub ticket: Ticket,
-    /// Where.
+    /// The router's interface: where those are that have none of their own.
     pub interface: Ifindex,
     /// What.
     pub addresses: Arc<[VirtualAddress]>,
@@ -78,7 +78,7 @@ pub struct Park {
     pub router: RouterId,
     /// Cancels every `Install` of this router with a lower number that is still on its way.
     pub ticket: Ticket,
-    /// Where they are now.
+    /// The router's interface: where those are now that have none of their own.
     pub interface: Ifindex,
     /// What. Those that are not there are not parked.
     pub addresses: Arc<[VirtualAddress]>,
@@ -93,10 +93,39 @@ pub struct Withdraw {
     pub router: RouterId,
     /// Cancels every `Install` of this router with a lower number that is still on its way.
     pub ticket: Ticket,
-    /// Where.
+    /// The router's interface: where those are that have none of their own.
     pub interface: Ifindex,
     /// What.
     pub addresses: Arc<[VirtualAddress]>,
+}
+
+/// `addresses` with the interface of each.
+fn places(
+    router: Ifindex,
+    addresses: &[VirtualAddress],
+) -> impl Iterator<Item = (Ifindex, &VirtualAddress)> {
+    addresses.iter().map(move |a| (a.on(router), a))
+}
+
+impl Install {
+    /// Its addresses with the interface of each.
+    pub fn places(&self) -> impl Iterator<Item = (Ifindex, &VirtualAddress)> {
+        places(self.interface, &self.addresses)
+    }
+}
+
+impl Park {
+    /// Its addresses with the interface of each.
+    pub fn places(&self) -> impl Iterator<Item = (Ifindex, &VirtualAddress)> {
+        places(self.interface, &self.addresses)
+    }
+}
+
+impl Withdraw {
+    /// Its addresses with the interface of each.
+    pub fn places(&self) -> impl Iterator<Item = (Ifindex, &VirtualAddress)> {
+        places(self.interface, &self.addresses)
+    }
 }
 
 /// One gratuitous ARP (IPv4) or unsolicited neighbour advertisement (IPv6).
@@ -172,9 +201,9 @@ pub enum Reason {
     PeerActive,
     /// Another said that it is Active, but its advertisements stayed out for as long as a promotion may be held.
     HoldEnded,
-    /// No interface matches its configuration.
+    /// No interface matches its configuration, or that of one of its addresses.
     InterfaceMissing,
-    /// Its interface is down or has no carrier.
+    /// Its interface, or that of one of its addresses, is down or has no carrier.
     InterfaceDown,
     /// Its interface has no address to advertise from.
     SourceMissing,

@@ -5,6 +5,7 @@
 //! do with them, `holding` what becomes of the addresses, `reconfigure` what a new configuration changes.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -15,12 +16,13 @@ use crate::active::Active;
 use crate::arbiter::{Arbiter, FirstClaim};
 use crate::backup::{Backup, Hearing, Wait};
 use crate::checksums::Lessons;
-use crate::config::{ChecksumForm, RouterConfig};
+use crate::config::{ChecksumForm, Ifindex, RouterConfig};
 use crate::counters::RouterCounters;
 use crate::effects::Effects;
 use crate::frames::Frames;
 use crate::input::{InterfaceState, RouterId, Ticket};
 use crate::output::{Member, Reason, Report, StateName};
+use crate::places::{Places, SideLinks};
 use crate::receive::Remarks;
 use crate::status::{LastAdvertisement, Transitions};
 use crate::time::Time;
@@ -35,6 +37,7 @@ mod reconfigure;
 
 pub(crate) use bond::Bond;
 use evidence::Verdict;
+pub(crate) use host::Host;
 
 /// A router instance of this node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -52,7 +55,9 @@ pub(crate) struct Router {
     pub(crate) sorted: Vec<IpAddr>,
     /// Its interface, once it is known.
     pub(crate) link: Option<InterfaceState>,
-    /// Those of its addresses that its interface has by the host's own configuration.
+    /// The interfaces of addresses that are not on its own.
+    side_links: SideLinks,
+    /// Those of its addresses that their interface has by the host's own configuration.
     of_host: Vec<IpAddr>,
     state: State,
     since: Time,
@@ -135,6 +140,7 @@ impl Router {
             frames: Frames::default(),
             sorted: Vec::new(),
             link: None,
+            side_links: SideLinks::default(),
             of_host: Vec::new(),
             state: State::Initialize { retry: None },
             since: now,
@@ -150,7 +156,7 @@ impl Router {
             taken_along_by: None,
             handover: handover::Handover::default(),
         };
-        router.sort_addresses();
+        router.index_addresses();
         router
     }
 
@@ -246,13 +252,16 @@ impl Router {
         self.link_obstacle()
     }
 
-    /// What its interface lacks.
+    /// What its interfaces lack.
     fn link_obstacle(&self) -> Option<Reason> {
         match (self.config.interface, &self.link) {
             (None, _) | (Some(_), None) => Some(Reason::InterfaceMissing),
             (Some(_), Some(link)) if !link.running => Some(Reason::InterfaceDown),
             (Some(_), Some(_)) if self.source().is_none() => Some(Reason::SourceMissing),
-            (Some(_), Some(_)) => self.host_obstacle(),
+            (Some(_), Some(_)) => {
+                let of_sides = self.side_links.obstacle();
+                of_sides.or_else(|| self.host_obstacle())
+            }
         }
     }
 
@@ -490,10 +499,25 @@ impl Router {
 
     /// Takes note of its interface as it is now; `None` when it is gone.
     pub(crate) fn set_link(&mut self, fx: &mut Effects, now: Time, link: Option<InterfaceState>) {
-        // Another MTU comes with a restart of many a network card, and its switch port forgets us.
-        let seen = |link: &Option<InterfaceState>| link.and_then(|l| Some((l.mac?, l.mtu)));
-        let moved = self.link.is_some() && seen(&self.link) != seen(&link);
+        let moved = self.link.is_some() && seen(self.link) != seen(link);
         self.link = link;
+        self.links_changed(fx, now, moved);
+    }
+
+    /// Takes note of the interface of some of its addresses as it is now; `None` when it is gone.
+    pub(crate) fn set_side_link(
+        &mut self,
+        fx: &mut Effects,
+        now: Time,
+        interface: Ifindex,
+        link: Option<InterfaceState>,
+    ) {
+        let before = self.side_links.set(interface, link);
+        self.links_changed(fx, now, before.is_some() && seen(before) != seen(link));
+    }
+
+    /// Goes on with its interfaces as they are now; if one `moved`, neighbours are told again.
+    fn links_changed(&mut self, fx: &mut Effects, now: Time, moved: bool) {
         if self.link_obstacle().is_some() {
             self.abandon(fx);
         }
@@ -506,9 +530,21 @@ impl Router {
         }
     }
 
-    /// Learns how its interface is before anything is decided, if it knows nothing of it.
-    pub(crate) fn learn_link(&mut self, link: Option<InterfaceState>) {
-        self.link = self.link.or(link);
+    /// Learns how its interfaces are before anything is decided, where it knows nothing of them.
+    pub(crate) fn learn_links(&mut self, links: &BTreeMap<Ifindex, InterfaceState>) {
+        let own = self.config.interface.and_then(|i| links.get(&i));
+        self.link = self.link.or(own.copied());
+        self.side_links.learn(links);
+    }
+
+    /// Whether `interface` is that of some of its addresses, and not its own.
+    pub(crate) fn has_side_link(&self, interface: Ifindex) -> bool {
+        self.side_links.has(interface)
+    }
+
+    /// Its interfaces, while all of its own is known.
+    fn places(&self) -> Option<Places<'_>> {
+        Places::new(self.config.interface, self.link.as_ref(), &self.side_links)
     }
 
     /// The node leaves every election until [`resume`](Self::resume).
@@ -639,4 +675,10 @@ impl Router {
             down_advertisements: self.config.down_advertisements.get(),
         }
     }
+}
+
+/// What of an interface its neighbours and its switch know. Another MTU comes with a restart of many a network card, and
+/// its switch port forgets us.
+fn seen(link: Option<InterfaceState>) -> Option<(MacAddr, u32)> {
+    link.and_then(|l| Some((l.mac?, l.mtu)))
 }

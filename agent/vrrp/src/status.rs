@@ -57,6 +57,9 @@ pub struct RouterStatus {
     pub remainder: Option<Remainder>,
     /// The virtual addresses, in order.
     pub addresses: Vec<IpAddr>,
+    /// Those of them that are put on an interface of their own, and which.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<(IpAddr, Ifindex)>,
     /// Those the kernel confirmed, while Active.
     pub installed: usize,
     /// Those it refused, while Active.

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{addresses_of, balanced, ipv6, merge, objects, password, router};
+use super::{
+    addresses_of, balanced, ipv6, merge, objects, on_its_own_interface as on, password, router,
+};
 use crate::{Severity, compile};
 
 #[test]
@@ -180,6 +182,29 @@ fn each_broken_rule_names_its_field_and_the_way_out() {
             ipv6(&["fe80::100"], json!({"interface": null})),
             "spec.interface",
             "type: Name",
+        ),
+        (
+            on(json!({"type": "Name"}), json!({})),
+            "spec.addresses[1].interface.name",
+            "required with `type: Name`",
+        ),
+        (
+            on(json!({"type": "Name", "name": "a/b"}), json!({})),
+            "spec.addresses[1].interface.name",
+            "`/`",
+        ),
+        (
+            on(
+                json!({"type": "Subnet", "subnet": "192.0.2.1/24"}),
+                json!({}),
+            ),
+            "spec.addresses[1].interface.subnet",
+            "write `192.0.2.0/24`",
+        ),
+        (
+            on(json!({"type": "DefaultRoute", "name": "eth1"}), json!({})),
+            "spec.addresses[1].interface.name",
+            "remove it",
         ),
         (
             json!({"virtualRouterId": null}),

@@ -22,11 +22,20 @@ fn peers(most: u64, description: &str) -> Value {
     })
 }
 
-/// Of [`super::InterfaceChoice`].
+/// Of [`super::InterfaceChoice`], a router's.
 pub(super) fn interface(_: &mut SchemaGenerator) -> Schema {
+    choice("How this node finds its interface, which serves all families.")
+}
+
+/// Of [`super::InterfaceChoice`], an address's.
+pub(super) fn address_interface(_: &mut SchemaGenerator) -> Schema {
+    choice("How this node finds the address's interface; absent for the router's.")
+}
+
+fn choice(description: &str) -> Schema {
     json_schema!({
         "type": "object",
-        "description": "How this node finds its interface, which serves all families.",
+        "description": description,
         "required": ["type"],
         "properties": {
             "type": {

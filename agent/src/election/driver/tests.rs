@@ -67,6 +67,7 @@ fn plan() -> Plan {
         addresses: [VirtualAddress {
             address: address(),
             prefix_length: 32,
+            interface: None,
         }]
         .into(),
         address_lifetime: None,

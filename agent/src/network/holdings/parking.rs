@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use vipkeeper_vrrp::{Ifindex, Park, Plan, Time, VirtualAddress, Withdraw};
 
 use super::super::Notice;
-use super::super::kernel::{Action, Change, Kernel, LOOPBACK, Present};
+use super::super::kernel::{Action, Address, Change, Kernel, LOOPBACK, Present};
 use super::{Holdings, row_of};
 
 /// How much longer than its linger a parked address stays if nobody takes it off.
@@ -44,7 +44,7 @@ impl<K: Kernel> Holdings<K> {
     }
 
     /// The ledger's rows of what is, or may come to be, parked.
-    pub(super) fn parking_rows(&self) -> impl Iterator<Item = (Ifindex, VirtualAddress)> {
+    pub(super) fn parking_rows(&self) -> impl Iterator<Item = (Ifindex, Address)> {
         let parked = self.parked.keys().map(|&address| row(address));
         self.parkable.iter().copied().chain(parked)
     }
@@ -57,24 +57,12 @@ impl<K: Kernel> Holdings<K> {
     /// off its own then. What cannot be parked is taken off all the same: its successor has it.
     pub(in crate::network) fn park(&mut self, now: Time, order: &Park) {
         let mut rows = Vec::new();
-        for address in order.addresses.iter() {
-            let place = (order.interface, address.address);
-            if let Some(held) = self.held.get(&place)
-                && held.router == order.router
-            {
-                let prefix_length = held.prefix_length;
-                let address = VirtualAddress {
-                    prefix_length,
-                    ..*address
-                };
-                rows.push((order.interface, address));
-                self.held.remove(&place);
-            }
+        for (interface, address) in order.places() {
+            rows.extend(self.let_go(order.router, (interface, address.address)));
         }
-        if order.interface != LOOPBACK {
-            self.put_on_loopback(order, &rows);
-        }
-        let is_ipv6 = |row: &(Ifindex, VirtualAddress)| row.1.address.is_ipv6();
+        let elsewhere = rows.iter().filter(|row| row.0 != LOOPBACK);
+        self.put_on_loopback(order, &elsewhere.copied().collect::<Vec<_>>());
+        let is_ipv6 = |row: &(Ifindex, Address)| row.1.address.is_ipv6();
         let (later, at_once): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_ipv6);
         let due = now + OVERLAP;
         self.stuck.extend(later.into_iter().map(|row| (row, due)));
@@ -82,9 +70,9 @@ impl<K: Kernel> Holdings<K> {
         self.stale_ledger = true;
     }
 
-    fn put_on_loopback(&mut self, order: &Park, rows: &[(Ifindex, VirtualAddress)]) {
+    fn put_on_loopback(&mut self, order: &Park, rows: &[(Ifindex, Address)]) {
         let lifetime = Some(order.linger.saturating_add(SPARE));
-        let change = |&(_, address): &(Ifindex, VirtualAddress)| Change {
+        let change = |&(_, address): &(Ifindex, Address)| Change {
             action: Action::Add { lifetime },
             interface: LOOPBACK,
             address: row(address.address).1,
@@ -147,7 +135,7 @@ impl<K: Kernel> Holdings<K> {
     }
 
     /// The rows of what the router of `order` has parked, which counts as parked no more.
-    pub(super) fn take_parked(&mut self, order: &Withdraw) -> Vec<(Ifindex, VirtualAddress)> {
+    pub(super) fn take_parked(&mut self, order: &Withdraw) -> Vec<(Ifindex, Address)> {
         let mut rows = Vec::new();
         for address in order.addresses.iter().map(|address| address.address) {
             if self.parked.get(&address) == Some(&order.router) {
@@ -160,9 +148,9 @@ impl<K: Kernel> Holdings<K> {
 }
 
 /// `address` as it is parked.
-fn row(address: IpAddr) -> (Ifindex, VirtualAddress) {
+fn row(address: IpAddr) -> (Ifindex, Address) {
     let prefix_length = if address.is_ipv4() { 32 } else { 128 };
-    let address = VirtualAddress {
+    let address = Address {
         address,
         prefix_length,
     };

@@ -1,3 +1,4 @@
+mod interfaces;
 mod takeover;
 
 use std::num::{NonZeroU8, NonZeroU16};
@@ -5,6 +6,7 @@ use std::sync::Arc;
 
 use vipkeeper_vrrp::{
     Centiseconds, ChecksumPolicy, Preemption, Priority, Protocol, RouterConfig, Ticket, Transport,
+    VirtualAddress,
 };
 use vipkeeper_wire::{Family, Vrid};
 
@@ -20,7 +22,7 @@ pub(super) fn eth0() -> Ifindex {
     Ifindex::new(2).unwrap()
 }
 
-fn eth1() -> Ifindex {
+pub(super) fn eth1() -> Ifindex {
     Ifindex::new(3).unwrap()
 }
 
@@ -28,16 +30,32 @@ pub(super) fn at(seconds: u64) -> Time {
     Time::from_nanos(seconds * 1_000_000_000)
 }
 
-pub(super) fn address(text: &str) -> VirtualAddress {
+pub(super) fn address(text: &str) -> Address {
     let (address, prefix_length) = text.split_once('/').unwrap();
-    VirtualAddress {
+    Address {
         address: address.parse().unwrap(),
         prefix_length: prefix_length.parse().unwrap(),
     }
 }
 
+/// `192.0.2.1/32` on the router's interface, or `192.0.2.1/32 eth1` on that one.
 pub(super) fn addresses(texts: &[&str]) -> Arc<[VirtualAddress]> {
-    texts.iter().map(|text| address(text)).collect()
+    let virtual_address = |text: &&str| {
+        let (text, interface) = match text.strip_suffix(" eth1") {
+            Some(text) => (text, Some(eth1())),
+            None => (*text, None),
+        };
+        let Address {
+            address,
+            prefix_length,
+        } = address(text);
+        VirtualAddress {
+            address,
+            prefix_length,
+            interface,
+        }
+    };
+    texts.iter().map(virtual_address).collect()
 }
 
 /// A ledger in a directory of its own, and the kernel before us.

@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use nix::errno::Errno;
-use vipkeeper_vrrp::{Ifindex, Time, VirtualAddress};
+use vipkeeper_vrrp::{Ifindex, Time};
 
 use super::{BATCH, Holdings, Place, RETRY, renewal};
 use crate::network::Notice;
-use crate::network::kernel::{Action, Change, Kernel, is_ours};
+use crate::network::kernel::{Action, Address, Change, Kernel, is_ours};
 
 impl<K: Kernel> Holdings<K> {
     /// The monitor saw `address` go. If we hold it, it comes back, once a second at most. Our own removals are
@@ -56,7 +56,7 @@ impl<K: Kernel> Holdings<K> {
                         Action::Replace { lifetime }
                     },
                     interface,
-                    address: VirtualAddress {
+                    address: Address {
                         address,
                         prefix_length: held.prefix_length,
                     },

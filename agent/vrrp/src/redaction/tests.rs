@@ -45,6 +45,7 @@ fn config(password: Password) -> RouterConfig {
         addresses: [VirtualAddress {
             address: [192, 0, 2, 100].into(),
             prefix_length: 32,
+            interface: None,
         }]
         .into(),
         address_lifetime: None,

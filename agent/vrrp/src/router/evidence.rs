@@ -169,15 +169,15 @@ impl Router {
     }
 
     fn probe(&self, fx: &mut Effects, now: Time) {
-        let mac = self.link.and_then(|link| link.mac);
-        let (Some(interface), Some(mac)) = (self.config.interface, mac) else {
-            return;
-        };
-        for address in self.config.addresses.iter().map(|a| a.address) {
+        let Some(places) = self.places() else { return };
+        for address in self.config.addresses.iter() {
+            let Some((interface, mac)) = places.of(address) else {
+                continue;
+            };
             let probe = Probe {
                 interface,
                 mac,
-                address,
+                address: address.address,
             };
             // What the budget does not allow is not asked: only an answer means anything.
             fx.probe(probe, now);
@@ -301,7 +301,7 @@ impl Router {
         }
     }
 
-    /// A neighbour at `mac` says that it has `address`, which is one of ours.
+    /// A neighbour at `mac` says on the interface of `address`, which is one of ours, that it has it.
     pub(crate) fn hear_neighbour(
         &mut self,
         fx: &mut Effects,
@@ -309,7 +309,8 @@ impl Router {
         (address, mac): (IpAddr, MacAddr),
         arrival: Time,
     ) {
-        if self.link.and_then(|link| link.mac) == Some(mac) {
+        let own = self.place_of(address).zip(self.places());
+        if own.and_then(|((interface, _), places)| places.mac(interface)) == Some(mac) {
             return;
         }
         match &self.state {
@@ -365,9 +366,9 @@ impl Router {
 
     /// RFC 5227 §2.4 (b): one announcement, and not again for ten seconds.
     fn defend(&mut self, fx: &mut Effects, now: Time, address: IpAddr) {
-        if let (State::Active(active), Some(interface), Some(link)) =
-            (&self.state, self.config.interface, &self.link)
-            && active.defend(fx, now, interface, link, address)
+        if let (State::Active(active), Some(places), Some((_, address))) =
+            (&self.state, self.places(), self.place_of(address))
+            && active.defend(fx, now, places, address)
         {
             self.counters.announcements_sent += 1;
         }

@@ -8,6 +8,7 @@ use super::{Router, State};
 use crate::config::VirtualAddress;
 use crate::effects::Effects;
 use crate::output::{Output, Reason, Report, Withdraw};
+use crate::places::Places;
 use crate::time::Time;
 use crate::timers;
 
@@ -66,12 +67,11 @@ impl Router {
 
     /// Sends the announcements that are due.
     pub(super) fn announce(&mut self, fx: &mut Effects, now: Time) {
-        let (State::Active(active), Some(interface), Some(link)) =
-            (&mut self.state, self.config.interface, &self.link)
-        else {
+        let places = Places::new(self.config.interface, self.link.as_ref(), &self.side_links);
+        let (State::Active(active), Some(places)) = (&mut self.state, places) else {
             return;
         };
-        let sent = active.announce(fx, now, interface, link, &self.config.addresses);
+        let sent = active.announce(fx, now, places, &self.config.addresses);
         self.counters.announcements_sent += sent;
         if sent > 0
             && let Some(promotion) = active.take_promotion()

@@ -1,20 +1,25 @@
-//! Which of a router's addresses its interface has by the host's own configuration, and what follows from that.
+//! Which of a router's addresses their interfaces have by the host's own configuration, and what follows from that.
 //!
 //! The address owner (priority 255, RFC 9568 §6.1) takes part while the host has all of them: they are used, and
 //! neither installed nor withdrawn. For everybody else such an address is somebody else's, a conflict: a router
 //! that has no other does not contend at all, for it would only take the addresses from a node that serves them.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::{Router, State};
-use crate::config::VirtualAddress;
+use crate::config::{Ifindex, VirtualAddress};
 use crate::effects::Effects;
 use crate::output::{Reason, Report};
 use crate::time::Time;
 
+/// What each interface has by the host's own configuration, in order of value.
+pub(crate) type Host = BTreeMap<Ifindex, Arc<[IpAddr]>>;
+
 impl Router {
-    /// Takes note of the addresses that its interface has because of the host, in order of value.
-    pub(crate) fn set_host(&mut self, fx: &mut Effects, now: Time, host: &[IpAddr]) {
+    /// Takes note of the addresses that interfaces have because of the host, in order of value.
+    pub(crate) fn set_host(&mut self, fx: &mut Effects, now: Time, host: &Host) {
         if !self.learn_host(host) {
             return;
         }
@@ -29,8 +34,11 @@ impl Router {
     }
 
     /// Compares its addresses with the host's; whether the outcome is another than before.
-    pub(crate) fn learn_host(&mut self, host: &[IpAddr]) -> bool {
-        let shared = |a: &&VirtualAddress| host.binary_search(&a.address).is_ok();
+    pub(crate) fn learn_host(&mut self, host: &Host) -> bool {
+        let there = |a: &VirtualAddress| host.get(&a.on(self.config.interface?));
+        let shared = |a: &&VirtualAddress| {
+            there(a).is_some_and(|host| host.binary_search(&a.address).is_ok())
+        };
         let mut shared = self.config.addresses.iter().filter(shared);
         if shared.clone().map(|a| &a.address).eq(&self.of_host) {
             return false;
@@ -49,7 +57,7 @@ impl Router {
         }
     }
 
-    /// Its addresses that are on its interface, and not because of us.
+    /// Its addresses that are on their interface, and not because of us.
     pub(super) fn conflicts(&self) -> &[IpAddr] {
         if self.config.priority.is_owner() {
             &[]
@@ -60,8 +68,12 @@ impl Router {
 
     /// Tells of addresses that are somebody else's.
     pub(crate) fn tell_conflict(&self, fx: &mut Effects, now: Time) {
-        let (conflicts, interface) = (self.conflicts(), self.config.interface);
-        if let (Some(&first), Some(interface)) = (conflicts.first(), interface) {
+        let conflicts = self.conflicts();
+        let place = |first: &IpAddr| self.place_of(*first);
+        if let Some((interface, VirtualAddress { address: first, .. })) =
+            conflicts.first().and_then(place)
+        {
+            let first = *first;
             fx.report(Report::AddressConflict {
                 at: now,
                 name: self.config.name.clone(),
@@ -71,6 +83,13 @@ impl Router {
                 first,
             });
         }
+    }
+
+    /// One of its addresses, with its interface.
+    pub(super) fn place_of(&self, address: IpAddr) -> Option<(Ifindex, &VirtualAddress)> {
+        let mut all = self.config.addresses.iter();
+        let found = all.find(|a| a.address == address)?;
+        Some((found.on(self.config.interface?), found))
     }
 
     /// An Active that did without an address takes it when the host has let go of it.

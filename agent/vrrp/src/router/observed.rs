@@ -1,10 +1,12 @@
 //! A router instance as an observer sees it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use vipkeeper_wire::heartbeat::{self, Row, hash};
 
 use super::{Router, State};
+use crate::config::Ifindex;
 use crate::output::{Reason, StateName};
 use crate::status::{RouterStatus, Transitions};
 use crate::time::Time;
@@ -55,6 +57,12 @@ impl Router {
         }
     }
 
+    /// Its addresses that are on an interface of their own.
+    fn elsewhere(&self) -> impl Iterator<Item = (IpAddr, Ifindex)> {
+        let all = self.config.addresses.iter();
+        all.filter_map(|a| Some((a.address, a.interface?)))
+    }
+
     /// This instance as an observer sees it.
     pub(crate) fn status(&self, now: Time) -> RouterStatus {
         let adver_interval = self.adver_interval();
@@ -76,6 +84,7 @@ impl Router {
             drained: self.config.drained && !self.config.priority.is_owner(),
             remainder: self.remainder(),
             addresses: self.config.addresses.iter().map(|a| a.address).collect(),
+            elsewhere: self.elsewhere().collect(),
             installed,
             refused: refused.to_vec(),
             conflicts: self.conflicts().to_vec(),

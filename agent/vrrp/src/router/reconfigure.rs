@@ -7,6 +7,7 @@ use crate::checksums::Lessons;
 use crate::config::{RouterConfig, Transport, VirtualAddress};
 use crate::effects::Effects;
 use crate::output::Reason;
+use crate::places::SideLinks;
 use crate::time::Time;
 
 impl Router {
@@ -43,7 +44,7 @@ impl Router {
         }
         let old = std::mem::replace(&mut self.config, config);
         self.frames.clear();
-        self.sort_addresses();
+        self.index_addresses();
         if old.protocol.interval() != self.config.protocol.interval() {
             self.change_interval(fx, now);
         }
@@ -85,7 +86,8 @@ impl Router {
     fn replace(&mut self, config: RouterConfig) {
         self.config = config;
         self.frames.clear();
-        self.sort_addresses();
+        self.side_links = SideLinks::default();
+        self.index_addresses();
         self.lessons = Lessons::default();
         self.link = None;
         self.of_host = Vec::new();
@@ -115,7 +117,8 @@ impl Router {
         self.announce(fx, now);
     }
 
-    pub(super) fn sort_addresses(&mut self) {
+    pub(super) fn index_addresses(&mut self) {
+        self.side_links.name(&self.config);
         self.sorted = self.config.addresses.iter().map(|a| a.address).collect();
         self.sorted.sort_unstable();
     }

@@ -127,6 +127,7 @@ pub(crate) fn addresses(list: &[IpAddr]) -> Arc<[VirtualAddress]> {
             Family::V4 => 32,
             Family::V6 => 128,
         },
+        interface: None,
     };
     list.iter().map(virtual_address).collect()
 }

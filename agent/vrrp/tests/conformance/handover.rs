@@ -170,6 +170,7 @@ fn x09_the_order_to_park_says_what_and_for_how_long() {
     let vip = VirtualAddress {
         address: VIP,
         prefix_length: 32,
+        interface: None,
     };
     let found: Vec<_> = log.iter().filter_map(|(_, output)| parks(output)).collect();
     assert_eq!(found, [(IFINDEX, LINGER, vec![vip])]);

@@ -27,6 +27,7 @@ mod host;
 mod hostile;
 mod initialize;
 mod inputs;
+mod interfaces;
 mod observed;
 mod parameters;
 mod plans;

@@ -328,6 +328,7 @@ fn virtual_addresses(random: &mut Random, number: usize, family: Family) -> Arc<
             Family::V4 => VirtualAddress {
                 address: Ipv4Addr::new(203, 0, 113, number * 16 + host).into(),
                 prefix_length: 32,
+                interface: None,
             },
             // The first of an IPv6 list is link-local (RFC 9568 §5.2.9).
             Family::V6 => VirtualAddress {
@@ -343,6 +344,7 @@ fn virtual_addresses(random: &mut Random, number: usize, family: Family) -> Arc<
                 )
                 .into(),
                 prefix_length: 128,
+                interface: None,
             },
         })
         .collect()

@@ -544,6 +544,7 @@ fn config(lan: usize, priority: u8, interval: u16, preemption: Preemption) -> Ro
         addresses: Arc::new([VirtualAddress {
             address: Ipv4Addr::new(203, 0, 113, lan as u8).into(),
             prefix_length: 32,
+            interface: None,
         }]),
         address_lifetime: None,
         transport: Transport::Multicast {
