@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::lab::Node;
 
 /// What today's agents speak.
-pub const PROTOCOL: &str = "vipkeeper-takeover/2.2";
+pub const PROTOCOL: &str = "vipkeeper-takeover/2.3";
 
 /// One that was let in.
 #[derive(Debug)]
