@@ -9,8 +9,8 @@ help: ## list the verbs
 
 demo: ## two nodes share two VIPs, one dies, the other answers; needs root
 	@scripts/needs demo root cc ip
-	@cargo build --release --locked -p vipkeeper-agent -p vipkeeper-e2e
-	@VIPKEEPER_AGENT="$$(scripts/agent-path)" cargo run --quiet --release --locked -p vipkeeper-e2e --bin demo
+	@cargo build --release --locked -p vipkeeper-agent
+	@VIPKEEPER_AGENT="$$(scripts/agent-path)" cargo run --quiet --locked -p vipkeeper-e2e --bin demo
 
 test: ## every test this machine can run: pure, fake, netns; needs root
 	@scripts/needs test root cc ip keepalived
