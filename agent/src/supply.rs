@@ -18,7 +18,7 @@ use vipkeeper_wire::heartbeat::{Key, MIN_KEY_LEN, PORT};
 
 use crate::drain::Drained;
 use crate::election::{
-    Delivery, HeartbeatPort, HeartbeatSockets, Link, LinkKey, Order, Ports, link_keys, needs_link,
+    Delivery, HeartbeatPort, HeartbeatSockets, Link, LinkKey, Order, Ports, link_keys, links_of,
 };
 use crate::inventory::Inventory;
 use crate::monitor::Planned;
@@ -250,7 +250,7 @@ impl Supply {
             };
             self.is_lacking = true;
             let routers = resolved.plan.routers.iter_mut();
-            for router in routers.filter(|r| needs_link(r, key)) {
+            for router in routers.filter(|r| links_of(r).any(|link| link == key)) {
                 router.interface = None;
                 resolved.notes.push(Note {
                     router: router.name.to_string(),

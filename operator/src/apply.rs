@@ -2,7 +2,7 @@
 //!
 //! Never decides what to write. A write that fails concerns its own object alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
@@ -43,13 +43,12 @@ impl Writer {
         writes: Vec<Write>,
     ) -> (Vec<Change>, Option<Instant>) {
         let now = Instant::now();
-        let subjects: Vec<_> = writes.iter().map(key).collect();
+        let subjects: BTreeSet<_> = writes.iter().map(key).collect();
         self.failures.retain(|key, _| subjects.contains(key));
         let due = writes.into_iter().filter(|write| {
             let failure = self.failures.get(&key(write));
             failure.is_none_or(|failure| failure.again_at <= now)
         });
-        // Router objects come after their NodeConfigs: a status tells of what exists.
         let due: Vec<Write> = due.collect();
         let outcomes: Vec<_> = futures::stream::iter(due)
             .map(|write| async move {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use kube::ResourceExt as _;
 use kube::api::{ObjectMeta, Resource};
 use vipkeeper_compiler::{
     ConfigKey, Configurations, Finding, Index, Previous, ReportedInterface, Setting,
@@ -179,12 +180,8 @@ impl Cluster {
     }
 
     fn take_router(&mut self, router: VirtualRouter) {
-        let name = router.metadata.name.clone().unwrap_or_default();
-        if self
-            .routers
-            .get(&name)
-            .is_some_and(|known| is_older(&router, known))
-        {
+        let name = router.name_any();
+        if is_older(&router, self.routers.get(&name)) {
             return;
         }
         if !self.routers.contains_key(&name) {
@@ -203,12 +200,8 @@ impl Cluster {
     }
 
     fn take_config(&mut self, config: NodeConfig) {
-        let name = config.metadata.name.clone().unwrap_or_default();
-        if self
-            .configs
-            .get(&name)
-            .is_some_and(|known| is_older(&config, known))
-        {
+        let name = config.name_any();
+        if is_older(&config, self.configs.get(&name)) {
             return;
         }
         if config.spec.router.is_none()
@@ -290,7 +283,7 @@ impl Cluster {
     fn desired(&self) -> BTreeMap<String, NodeConfig> {
         let mut all = BTreeMap::new();
         for (ConfigKey { router, node }, config) in self.configurations.configs() {
-            let Some(owner) = self.routers.get(router).and_then(owner::<VirtualRouter>) else {
+            let Some(owner) = self.routers.get(router).and_then(|r| r.owner_ref(&())) else {
                 continue;
             };
             let spec = NodeConfigObjectSpec {
@@ -300,8 +293,8 @@ impl Cluster {
                 config: Some(config.clone()),
                 settings: None,
             };
-            let object = object(name::of_router(router, node), spec, owner);
-            all.insert(object.metadata.name.clone().unwrap_or_default(), object);
+            let name = name::of_router(router, node);
+            all.insert(name.clone(), object(name, spec, owner));
         }
         for (node, uid) in &self.nodes {
             let spec = NodeConfigObjectSpec {
@@ -318,8 +311,8 @@ impl Cluster {
                 uid: uid.clone(),
                 ..OwnerReference::default()
             };
-            let object = object(name::of_node(node), spec, owner);
-            all.insert(object.metadata.name.clone().unwrap_or_default(), object);
+            let name = name::of_node(node);
+            all.insert(name.clone(), object(name, spec, owner));
         }
         all
     }
@@ -373,13 +366,15 @@ impl Cluster {
 }
 
 /// Whether `told` is an earlier state of the object `known`: a stream may tell it after the answer to a write of ours.
-fn is_older<K: Resource>(told: &K, known: &K) -> bool {
+fn is_older<K: Resource>(told: &K, known: Option<&K>) -> bool {
     // Versions of one object are numbers that grow (KEP-5504).
     let version = |object: &K| object.meta().resource_version.as_ref()?.parse::<u64>().ok();
-    told.meta().uid == known.meta().uid
-        && version(told)
-            .zip(version(known))
-            .is_some_and(|(told, known)| told < known)
+    known.is_some_and(|known| {
+        told.meta().uid == known.meta().uid
+            && version(told)
+                .zip(version(known))
+                .is_some_and(|(told, known)| told < known)
+    })
 }
 
 /// What a router was given earlier, by its status, or else by its annotations.
@@ -423,10 +418,6 @@ fn reported(inventory: &NodeInventory) -> Vec<ReportedInterface> {
 fn prefix(text: &str) -> Option<(std::net::IpAddr, u8)> {
     let (address, length) = text.split_once('/')?;
     Some((address.parse().ok()?, length.parse().ok()?))
-}
-
-fn owner<K: Resource<DynamicType = ()>>(object: &K) -> Option<OwnerReference> {
-    object.owner_ref(&())
 }
 
 fn object(name: String, spec: NodeConfigObjectSpec, owner: OwnerReference) -> NodeConfig {

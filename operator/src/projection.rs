@@ -89,9 +89,9 @@ fn families(
     let Some(allocation) = sources.allocation else {
         return Vec::new();
     };
-    let families = sources.families.iter();
+    let families = sources.families.iter().copied();
     families
-        .map(|&family| {
+        .map(|family| {
             let active_node = only_active(nodes, family).map(str::to_owned);
             let earlier = before.families.iter().find(|f| f.family == family);
             let since = match (&active_node, earlier) {

@@ -26,43 +26,34 @@ const WAITING: usize = 1_024;
 #[must_use]
 pub fn start(client: &Client) -> (mpsc::Receiver<Change>, JoinSet<()>) {
     let (changes, receiver) = mpsc::channel(WAITING);
-    let mut tasks = JoinSet::new();
-    let all = |client: &Client| client.clone();
-    tasks.spawn(follow::<VirtualRouter>(
-        Api::all(all(client)),
-        Kind::Router,
-        |o| Change::Router(Box::new(o)),
-        changes.clone(),
-    ));
-    tasks.spawn(follow::<Node>(
-        Api::all(all(client)),
-        Kind::Node,
-        |o| Change::Node(Box::new(o)),
-        changes.clone(),
-    ));
-    tasks.spawn(follow::<NodeConfig>(
-        Api::all(all(client)),
-        Kind::Config,
-        |o| Change::Config(Box::new(o)),
-        changes.clone(),
-    ));
-    tasks.spawn(follow::<Settings>(
-        Api::all(all(client)),
-        Kind::Settings,
-        |o| Change::Settings(Box::new(o)),
+    let ends = Ends {
+        client: client.clone(),
         changes,
-    ));
+    };
+    let mut tasks = JoinSet::new();
+    let router = |object| Change::Router(Box::new(object));
+    tasks.spawn(follow::<VirtualRouter>(ends.clone(), Kind::Router, router));
+    let node = |object| Change::Node(Box::new(object));
+    tasks.spawn(follow::<Node>(ends.clone(), Kind::Node, node));
+    let config = |object| Change::Config(Box::new(object));
+    tasks.spawn(follow::<NodeConfig>(ends.clone(), Kind::Config, config));
+    let settings = |object| Change::Settings(Box::new(object));
+    tasks.spawn(follow::<Settings>(ends.clone(), Kind::Settings, settings));
     (receiver, tasks)
 }
 
-async fn follow<K>(
-    api: Api<K>,
-    kind: Kind,
-    wrap: impl Fn(K) -> Change + Send,
+/// Who tells, and who is told.
+#[derive(Clone)]
+struct Ends {
+    client: Client,
     changes: mpsc::Sender<Change>,
-) where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+}
+
+async fn follow<K>(ends: Ends, kind: Kind, wrap: impl Fn(K) -> Change + Send)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
+    let api = Api::<K>::all(ends.client);
     let stream = watcher::watcher(api, watcher::Config::default()).default_backoff();
     let mut stream = std::pin::pin!(stream.into_stream());
     let mut known = BTreeSet::new();
@@ -104,7 +95,7 @@ async fn follow<K>(
             }
         };
         for change in told {
-            if changes.send(change).await.is_err() {
+            if ends.changes.send(change).await.is_err() {
                 return;
             }
         }

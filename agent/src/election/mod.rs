@@ -21,7 +21,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use vipkeeper_vrrp::{Command, Fact, Install, Park, Plan, Report, Snapshot, Time, Withdraw};
-use vipkeeper_wire::Family;
 use vipkeeper_wire::heartbeat::HeartbeatError;
 
 pub use self::driver::run;
@@ -295,23 +294,16 @@ pub struct Lateness {
     pub max_us: u64,
 }
 
-/// The sockets that `plan` needs: those of every (interface, family) on which it has a router, or addresses of one.
+/// The sockets that `plan` needs.
 #[must_use]
 pub fn link_keys(plan: &Plan) -> std::collections::BTreeSet<LinkKey> {
-    let keys = |router: &vipkeeper_vrrp::RouterConfig| {
-        let running = router.interface.is_some();
-        let sides = router.side_interfaces().filter(move |_| running);
-        let all: Vec<_> = router.interface.into_iter().chain(sides).collect();
-        let family: Family = router.family;
-        all.into_iter().map(move |interface| (interface, family))
-    };
-    plan.routers.iter().flat_map(keys).collect()
+    plan.routers.iter().flat_map(links_of).collect()
 }
 
-/// Whether `router` needs the sockets of `key`.
-#[must_use]
-pub fn needs_link(router: &vipkeeper_vrrp::RouterConfig, (interface, family): LinkKey) -> bool {
-    let is_side = || router.side_interfaces().any(|side| side == interface);
-    let runs_there = router.interface == Some(interface);
-    router.family == family && (runs_there || (router.interface.is_some() && is_side()))
+/// The sockets that `router` needs: of the interface on which it runs, and of those of its addresses.
+pub fn links_of(router: &vipkeeper_vrrp::RouterConfig) -> impl Iterator<Item = LinkKey> {
+    let running = router.interface.is_some();
+    let sides = router.side_interfaces().filter(move |_| running);
+    let all = router.interface.into_iter().chain(sides);
+    all.map(|interface| (interface, router.family))
 }

@@ -135,12 +135,7 @@ fn what_somebody_takes_off_the_interface_of_an_address_is_put_back_there() -> Re
     let (scene, side) = scene(&routers)?;
     let a = scene.lab.node("a")?.clone();
     for (address, length) in [(SIDE4, 32), (SIDE6, 128)] {
-        let removed = Moment::now();
-        a.namespace()
-            .ip(&format!("addr del {address}/{length} dev eth1\n"))?;
-        scene.await_holders(address, &["a"], SOON)?;
-        let took = removed.elapsed();
-        ensure!(took <= SLACK, "{address} was back after {took:?}");
+        let removed = scene.removed_and_back(&a, "eth1", (address, length))?;
         ensure!(interface_of(&a, address)? == "eth1");
         let told = side.await_announcement(address, removed, SOON)?;
         ensure!(told.source_mac == a.mac(1), "{told:?}");

@@ -164,12 +164,7 @@ fn an_address_that_somebody_removes_is_put_back_and_announced_once_a_second_at_m
     for (router, length) in routers.iter().zip([32, 128]) {
         let address = router.addresses[0];
         let before = scene.agent("a")?.router(&router.name)?;
-        let removed = Moment::now();
-        a.namespace()
-            .ip(&format!("addr del {address}/{length} dev eth0\n"))?;
-        scene.await_holders(address, &["a"], SOON)?;
-        let took = removed.elapsed();
-        ensure!(took <= SLACK, "{address} was back after {took:?}");
+        let removed = scene.removed_and_back(&a, "eth0", (address, length))?;
         let announced = scene.capture.await_announcement(address, removed, SOON)?;
         ensure!(announced.source_mac == a.mac(0), "{announced:?}");
         let after = scene.agent("a")?.router(&router.name)?;

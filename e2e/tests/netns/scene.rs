@@ -11,7 +11,7 @@ use vipkeeper_e2e::manifest::{self, Router};
 use vipkeeper_e2e::wait::{self, Seen};
 use vipkeeper_e2e::{Agent, Capture, Lab, Moment, Node};
 
-use crate::machine;
+use crate::machine::{self, SLACK};
 
 /// The IPv4 virtual address of most tests.
 pub(crate) const VIP4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100));
@@ -111,6 +111,23 @@ impl Scene {
         })
     }
 
+    /// Takes `address` off `interface` of `node`, as somebody might, and waits until it is back within [`SLACK`]; when
+    /// it was taken off.
+    pub(crate) fn removed_and_back(
+        &self,
+        node: &Node,
+        interface: &str,
+        (address, length): (IpAddr, u8),
+    ) -> Result<Moment> {
+        let removed = Moment::now();
+        node.namespace()
+            .ip(&format!("addr del {address}/{length} dev {interface}\n"))?;
+        self.await_holders(address, &[node.name()], SOON)?;
+        let took = removed.elapsed();
+        ensure!(took <= SLACK, "{address} was back after {took:?}");
+        Ok(removed)
+    }
+
     /// The nodes that have `address`.
     pub(crate) fn holders(&self, address: IpAddr) -> Result<Vec<&str>> {
         let mut holders = Vec::new();
@@ -167,7 +184,7 @@ impl Scene {
         let last = last.context("no advertisement before")?;
         let took = first.at.since(last.at);
         ensure!(
-            took + CLOCKS >= expected && took <= expected + machine::SLACK,
+            took + CLOCKS >= expected && took <= expected + SLACK,
             "{} took over {} after {took:?}, expected {expected:?}\nlast: {last:?}\nfirst: {first:?}",
             to.name(),
             router.name

@@ -10,7 +10,7 @@ use vipkeeper_vrrp::{Ifindex, Time};
 
 use super::{BATCH, Holdings, Place, RETRY, renewal};
 use crate::network::Notice;
-use crate::network::kernel::{Action, Address, Change, Kernel, is_ours};
+use crate::network::kernel::{Action, Change, Kernel, is_ours};
 
 impl<K: Kernel> Holdings<K> {
     /// The monitor saw `address` go. If we hold it, it comes back, once a second at most. Our own removals are
@@ -47,8 +47,9 @@ impl<K: Kernel> Holdings<K> {
             .held
             .iter()
             .filter(|(_, holding)| holding.due.is_some_and(|at| at <= now))
-            .map(|(&(interface, address), held)| {
+            .map(|(&place, held)| {
                 let lifetime = held.lifetime;
+                let (interface, address) = held.row(place);
                 let change = Change {
                     action: if held.missing {
                         Action::Add { lifetime }
@@ -56,12 +57,9 @@ impl<K: Kernel> Holdings<K> {
                         Action::Replace { lifetime }
                     },
                     interface,
-                    address: Address {
-                        address,
-                        prefix_length: held.prefix_length,
-                    },
+                    address,
                 };
-                ((interface, address), change)
+                (place, change)
             })
             .take(BATCH)
             .collect();

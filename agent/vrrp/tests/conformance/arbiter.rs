@@ -59,10 +59,7 @@ fn bench(config: RouterConfig) -> Bench {
 }
 
 fn active(config: RouterConfig) -> Bench {
-    let mut bench = bench(config);
-    bench.until_active();
-    bench.advance(10 * SECOND);
-    bench
+    bench(config).settled()
 }
 
 /// What node 8 says.

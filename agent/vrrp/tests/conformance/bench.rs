@@ -215,7 +215,14 @@ impl Bench {
         log
     }
 
-    /// The same where the kernel refuses the addresses: until the router was Active and is out again.
+    /// Lets time pass until the first router is Active and has said so for the last time.
+    pub(crate) fn settled(mut self) -> Self {
+        self.until_active();
+        self.advance(10 * SECOND);
+        self
+    }
+
+    /// The same as [`until_active`](Self::until_active) where the kernel refuses the addresses: until the router was Active and is out again.
     pub(crate) fn until_active_or_out(&mut self) -> Log {
         let mut log = Log::new();
         while self.state() == StateName::Backup {

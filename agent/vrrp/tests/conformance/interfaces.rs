@@ -44,10 +44,7 @@ fn bench(config: RouterConfig) -> Bench {
 }
 
 fn active(config: RouterConfig) -> Bench {
-    let mut bench = bench(config);
-    bench.until_active();
-    bench.advance(10 * SECOND);
-    bench
+    bench(config).settled()
 }
 
 fn named(places: impl Iterator<Item = (Ifindex, VirtualAddress)>) -> Vec<(Ifindex, IpAddr)> {
