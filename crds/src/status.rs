@@ -207,6 +207,82 @@ pub struct NodeInventory {
     /// What its kernel can do.
     #[serde(default)]
     pub kernel: KernelFacts,
+    /// The agent that reports.
+    #[serde(default)]
+    pub agent: AgentFacts,
+    /// What the agent looked at on the node, by name, at most 32.
+    #[serde(default)]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    pub checks: Vec<NodeCheck>,
+    /// Virtual routers that others advertise on the node's links, at most 64.
+    #[serde(default)]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    pub foreign: Vec<ForeignRouter>,
+}
+
+/// An agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentFacts {
+    /// Its version.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub version: String,
+    /// What it can do of what a configuration may require.
+    #[serde(default)]
+    #[schemars(length(max = 32), inner(length(max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub features: Vec<String>,
+}
+
+/// Something about a node that matters for its routers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeCheck {
+    /// What was looked at, in one word, such as `Capabilities`.
+    #[schemars(length(min = 1, max = 64))]
+    pub name: String,
+    /// How it is.
+    pub status: CheckStatus,
+    /// How it is in a sentence, with the command that mends it.
+    #[serde(default)]
+    #[schemars(length(max = 512))]
+    pub message: String,
+}
+
+/// How something about a node is.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum CheckStatus {
+    /// As it should be.
+    Pass,
+    /// It works, but less well.
+    Warning,
+    /// Something does not work.
+    Failure,
+}
+
+/// A virtual router of somebody else, as a node hears it.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ForeignRouter {
+    /// Where it was heard.
+    #[schemars(length(min = 1, max = 15))]
+    pub interface: String,
+    /// Its family.
+    pub family: AddressFamily,
+    /// Its VRID, 1 to 255.
+    #[schemars(range(min = 1, max = 255))]
+    pub virtual_router_id: i64,
+    /// Who advertises it.
+    #[schemars(length(max = 45))]
+    pub source: String,
+    /// Equal for equal lists of addresses: 16 hexadecimal digits.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    pub addresses_hash: String,
 }
 
 /// An interface of a node.
