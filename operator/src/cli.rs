@@ -1,6 +1,7 @@
 //! The operator's command line.
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use vipkeeper_crds::Duration;
 
 /// Reconciles VirtualRouters into the configurations of the nodes.
 ///
@@ -8,6 +9,9 @@ use clap::{Parser, ValueEnum};
 #[derive(Clone, Debug, Parser)]
 #[command(name = "vipkeeper-operator", version)]
 pub struct Cli {
+    /// What to do instead.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
     /// The namespace of the Lease.
     #[arg(long, env = "POD_NAMESPACE", default_value = "vipkeeper-system")]
     pub namespace: String,
@@ -17,6 +21,25 @@ pub struct Cli {
     /// How logs are written.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+}
+
+/// What else the program does.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Verb {
+    /// Before an uninstallation: take the configuration of every node away, Backups first, and keep operators from
+    /// writing it again. Exit with 0 when nothing is left, with 1 if that was not done in time.
+    Teardown(TeardownArgs),
+}
+
+/// How to tear down.
+#[derive(Clone, Debug, Args)]
+pub struct TeardownArgs {
+    /// The longest that it may take.
+    #[arg(long, default_value = "60s")]
+    pub timeout: Duration,
+    /// Delete all VirtualRouters and Settings, too. Default: they stay, without a status.
+    #[arg(long)]
+    pub delete_objects: bool,
 }
 
 /// How logs are written.

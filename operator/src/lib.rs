@@ -9,6 +9,7 @@
 //! - `apply`: carries writes out.
 //! - `lease`: of several operators one writes.
 //! - `runtime`: the loop that joins them.
+//! - `teardown`: what comes before an uninstallation.
 
 pub mod apply;
 pub mod cli;
@@ -17,4 +18,5 @@ pub mod lease;
 pub mod name;
 pub mod projection;
 pub mod runtime;
+pub mod teardown;
 pub mod watch;

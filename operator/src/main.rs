@@ -5,14 +5,18 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
-use vipkeeper_operator::cli::{Cli, LogFormat};
-use vipkeeper_operator::runtime;
+use vipkeeper_operator::cli::{Cli, LogFormat, Verb};
+use vipkeeper_operator::{runtime, teardown};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     start_logging(cli.log_format);
-    match runtime::run(&cli).await {
+    let outcome = match &cli.verb {
+        None => runtime::run(&cli).await,
+        Some(Verb::Teardown(arguments)) => teardown::run(&cli.namespace, arguments).await,
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error may be closed; the exit code says the same.

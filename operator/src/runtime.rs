@@ -22,7 +22,7 @@ const TOGETHER: Duration = Duration::from_millis(20);
 /// Without any change everything is looked at again after this: Nodes become long not ready by the clock alone.
 const PASS: Duration = Duration::from_secs(600);
 /// The Lease that says who writes.
-const LEASE: &str = "vipkeeper-operator";
+pub(crate) const LEASE: &str = "vipkeeper-operator";
 
 /// Runs until it is told to stop.
 ///

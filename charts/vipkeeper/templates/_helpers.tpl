@@ -4,8 +4,6 @@
 {{ include "vipkeeper.selector" . }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: vipkeeper
-app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | quote }}
 {{- end }}
 
 {{/* What never changes of them. */}}
@@ -44,4 +42,10 @@ runAsNonRoot: true
 runAsUser: 65532
 runAsGroup: 65532
 seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{/* What makes an object one of the uninstallation. */}}
+{{- define "vipkeeper.teardownHook" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
