@@ -209,9 +209,7 @@ mod tests {
     use super::*;
 
     fn config(name: &str, states: &[&str]) -> NodeConfig {
-        let family = |state| {
-            json!({"family": "IPv4", "state": state, "effectivePriority": 254})
-        };
+        let family = |state| json!({"family": "IPv4", "state": state, "effectivePriority": 254});
         let families: Vec<_> = states.iter().map(family).collect();
         let status = (!states.is_empty()).then(|| json!({"families": families}));
         serde_json::from_value(json!({
