@@ -209,7 +209,11 @@ impl Admin {
         Ok(State::new(&snapshot, &inventory, wall, surroundings))
     }
 
-    async fn snapshot(&self) -> anyhow::Result<Snapshot> {
+    /// The election as it is now.
+    ///
+    /// # Errors
+    /// If the election gives none in time.
+    pub async fn snapshot(&self) -> anyhow::Result<Snapshot> {
         let ports = &self.sources.ports;
         let doorbell = self.snapshots.lock().await;
         // One that nobody waited for any more.
@@ -233,7 +237,9 @@ impl Admin {
             .context("the election does not answer")?
     }
 
-    fn realtime(&self) -> Realtime {
+    /// How the election is scheduled.
+    #[must_use]
+    pub fn realtime(&self) -> Realtime {
         let scheduling = self.sources.ports.vitals.scheduling.get();
         let scheduling = match scheduling {
             Some(outcome) => outcome.clone(),

@@ -151,9 +151,15 @@ pub struct RunArgs {
     /// The name of this node; default: the host's name.
     #[arg(long, env = "VIPKEEPER_NODE")]
     pub node: Option<String>,
-    /// A directory of manifests to run.
+    /// A directory of manifests to run; default: the configurations that the cluster's operator writes for this node.
     #[arg(long)]
     pub manifests: Option<PathBuf>,
+    /// How to reach the cluster's API server, if not as a pod does or KUBECONFIG says.
+    #[arg(long, conflicts_with = "manifests")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The one namespace whose Secrets hold keys.
+    #[arg(long, default_value = vipkeeper_crds::KEY_NAMESPACE, conflicts_with = "manifests")]
+    pub key_namespace: String,
     /// Where the ledger is.
     #[arg(long, default_value = STATE_DIR)]
     pub state_dir: PathBuf,

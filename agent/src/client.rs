@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::http::request::Builder;
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::state::{Problem, Router, State};
@@ -22,6 +24,8 @@ mod notes;
 
 /// An agent that does not answer within this time is ill.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What is on this machine answers within this time, or is not there.
+const LOCAL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a record ends that was not cut off.
 const LAST_LINE: &[u8] = b"{\"end\":{}}\n";
@@ -57,6 +61,26 @@ async fn exchange_patiently(
     let stream = UnixStream::connect(socket)
         .await
         .with_context(|| format!("no agent at {}", socket.display()))?;
+    exchange_over(stream, request).await
+}
+
+/// The body of `path` from whoever serves HTTP at `address` of this machine.
+///
+/// # Errors
+/// If nobody does, or answers with anything but 200 within a second.
+pub async fn fetch_local(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+    let request = Request::get(path).header(HOST, "localhost");
+    let request = request.body(Full::new(Bytes::new()))?;
+    let exchange = async { exchange_over(TcpStream::connect(address).await?, request).await };
+    timeout(LOCAL_PATIENCE, exchange)
+        .await
+        .context("no answer")?
+}
+
+async fn exchange_over<S>(stream: S, request: Request<Full<Bytes>>) -> anyhow::Result<String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let exchange = async {
         let response = sender.send_request(request).await?;
@@ -67,7 +91,7 @@ async fn exchange_patiently(
     tokio::pin!(connection);
     let (status, body) = tokio::select! {
         answer = exchange => answer?,
-        ended = &mut connection => bail!("the agent hung up: {ended:?}"),
+        ended = &mut connection => bail!("the other side hung up: {ended:?}"),
     };
     if !status.is_success() {
         bail!("{status}: {}", body.trim_end());

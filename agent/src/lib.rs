@@ -24,6 +24,7 @@ pub mod runtime;
 pub mod source;
 pub mod standby;
 pub mod state;
+pub mod status;
 pub mod supply;
 pub mod sys;
 pub mod takeover;

@@ -37,14 +37,15 @@ use crate::home::{Home, Locks};
 use crate::inventory::Inventory;
 use crate::network::ledger::{Identity, Ledger};
 use crate::network::rtnetlink::{Rtnetlink, keeps_tags};
-use crate::source::Desired;
+use crate::source::{Desired, Source};
 use crate::standby::{Standby, Turn};
+use crate::status;
 use crate::supply::{Served, Supplied, Supply};
 use crate::sys::memory;
 use crate::takeover::giving::{Assets, Outcome, give};
 use crate::takeover::taking::{Confirmation, Heir, Inheritance, Offer};
 use crate::takeover::{PROTOCOL, urgently};
-use crate::{clock, monitor, network, source, telling};
+use crate::{clock, monitor, network, telling};
 
 /// The stack of our threads; with locked memory, what is touched of it stays.
 const STACK: usize = 256 << 10;
@@ -87,11 +88,8 @@ async fn live(args: &RunArgs, guardian: Arc<Guardian>) -> anyhow::Result<()> {
         Some(_) => Some(admin::listen(&args.listen)?),
         None => None,
     };
-    let manifests = args.manifests.as_deref();
-    let manifests = manifests.context("--manifests is required: there is no other source yet")?;
-    let watched = source::watch(manifests, &home.node)
-        .with_context(|| format!("the manifests in {}", manifests.display()))?;
-    let desired = watched.desired();
+    let source = Source::open(args, &home).await?;
+    let desired = source.desired();
     let memory = settle_memory();
     let mut threads = Threads::new();
     let (senses, beginning) = match (locks, listener) {
@@ -117,7 +115,7 @@ async fn live(args: &RunArgs, guardian: Arc<Guardian>) -> anyhow::Result<()> {
         guardian.arm();
     }
     let mut running =
-        Running::begin(args, home, senses, beginning, &threads, desired, memory).await?;
+        Running::begin(args, home, senses, beginning, &threads, source, memory).await?;
     // Not before the election's first turn: up to the confirmation the process before goes on if this one dies, and
     // then nobody may take its addresses off.
     guardian.arm();
@@ -283,7 +281,7 @@ impl Running {
         senses: Senses,
         beginning: Beginning,
         threads: &Threads,
-        desired: watch::Receiver<Arc<Desired>>,
+        source: Source,
         memory: Result<(), String>,
     ) -> anyhow::Result<Self> {
         let Beginning {
@@ -319,7 +317,7 @@ impl Running {
         let (tasks, gate) = Tasks::start(Setup {
             home,
             workers,
-            desired,
+            source,
             stopping,
             listener,
             socket,
@@ -613,7 +611,7 @@ struct Tasks {
 struct Setup {
     home: Home,
     workers: Workers,
-    desired: watch::Receiver<Arc<Desired>>,
+    source: Source,
     stopping: watch::Receiver<bool>,
     listener: TcpListener,
     socket: UnixListener,
@@ -639,22 +637,23 @@ impl Tasks {
         } = senses;
         let drains = Drains::open(&setup.home.state_dir);
         let drained = drains.watch();
+        let desired = setup.source.desired();
         let admin = Admin::new(Sources {
             node: setup.home.node,
             instance: setup.home.instance,
             ports: Arc::clone(&ports),
             network,
             inventory: inventory.clone(),
-            desired: setup.desired.clone(),
+            desired: desired.clone(),
             drains,
-            served: serving,
+            served: serving.clone(),
             memory: setup.memory,
             successors: setup.successor,
         })?;
         let mut supply = Supply::new(
             Arc::clone(&ports),
             planned,
-            setup.desired,
+            desired.clone(),
             inventory.clone(),
             drained,
             served,
@@ -664,13 +663,42 @@ impl Tasks {
             supply.take_over(links);
         }
         let gate = supply.gate();
+        let (tell, news) = watch::channel(0);
         let mut others = JoinSet::new();
         others.spawn(telling::tell_events(
             ports,
             inventory.clone(),
             Arc::clone(&admin),
+            tell,
         ));
-        others.spawn(telling::tell_notices(notices, inventory));
+        others.spawn(telling::tell_notices(notices, inventory.clone()));
+        match setup.source {
+            Source::Manifests(watched) => {
+                others.spawn(async move {
+                    // It reads for as long as it is there.
+                    let _watched = watched;
+                    std::future::pending().await
+                });
+            }
+            Source::Cluster(cluster) => {
+                cluster.in_charge.send_replace(true);
+                let writer = status::Writer::new(status::Sources {
+                    client: cluster.client,
+                    roster: cluster.roster,
+                    desired,
+                    served: serving,
+                    inventory,
+                    news,
+                    admin: Arc::clone(&admin),
+                });
+                others.spawn(writer.run());
+                let (task, in_charge) = (cluster.task, cluster.in_charge);
+                others.spawn(async move {
+                    let _in_charge = in_charge;
+                    task.await?
+                });
+            }
+        }
         others.spawn(Arc::clone(&admin).serve_socket(setup.socket));
         others.spawn(admin.serve_tcp(setup.listener));
         let tasks = Self {

@@ -226,7 +226,8 @@ impl Supply {
         };
         self.hand_over(plan).await;
         let served = Served {
-            generation: Some(desired.generation),
+            // Before anything is verified, that is nothing.
+            generation: Some(desired.generation).filter(|generation| *generation > 0),
             notes,
             heartbeat,
         };

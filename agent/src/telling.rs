@@ -24,7 +24,7 @@ use crate::sys;
 /// The same refusal is a warning once in this time; in between it is told at debug level.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// Tells what the election reports, until the process ends.
+/// Tells what the election reports, until the process ends; `news` counts how often there was something.
 ///
 /// # Errors
 /// If the ring's doorbell cannot be heard, which ends the process.
@@ -32,6 +32,7 @@ pub async fn tell_events(
     ports: Arc<Ports>,
     inventory: watch::Receiver<Arc<Inventory>>,
     admin: Arc<Admin>,
+    news: watch::Sender<u64>,
 ) -> anyhow::Result<()> {
     let doorbell = sys::register(ports.events.wake().clone()).context("events")?;
     let mut teller = Teller {
@@ -46,6 +47,7 @@ pub async fn tell_events(
         while let Some(event) = ports.events.pop() {
             teller.tell(&event);
         }
+        news.send_modify(|count| *count = count.wrapping_add(1));
         let drops = ports.vitals.events_dropped.load(Ordering::Relaxed);
         if drops > known_drops {
             tell_states(&admin, drops - known_drops).await;

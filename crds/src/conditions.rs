@@ -109,6 +109,8 @@ pub enum Reason {
     AddressListMismatch,
     /// `PeerRejected`: the TTL or hop limit is too low: it came from another link.
     TtlTooLow,
+    /// `PeerRejected`: for a reason that the message names.
+    AdvertisementRefused,
     /// `Degraded`: a single address could not be added.
     AddressSkipped,
     /// `Degraded`: a node has no interface of the kind asked for.
@@ -151,6 +153,9 @@ impl Reason {
                 "a peer has another list of addresses: make them equal, or leave election.strict out"
             }
             Self::TtlTooLow => "advertisements come from another link",
+            Self::AdvertisementRefused => {
+                "advertisements of a peer are refused: see who sends them, and its log"
+            }
             Self::AddressSkipped => "an address could not be added and is left out",
             Self::InterfaceMissing => "a node has no interface of the kind asked for",
             Self::CandidatesMissing => "fewer nodes take part than are listed",

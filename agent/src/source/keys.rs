@@ -24,6 +24,16 @@ impl Keys {
         self.0.keys()
     }
 
+    /// All values.
+    pub fn iter(&self) -> impl Iterator<Item = (&SecretKey, &[u8])> {
+        self.0.iter().map(|(key, value)| (key, value.as_ref()))
+    }
+
+    /// Forgets what is not `wanted`.
+    pub fn retain(&mut self, wanted: impl Fn(&SecretKey) -> bool) {
+        self.0.retain(|key, _| wanted(key));
+    }
+
     /// Keeps `value` under `key`, instead of what was there.
     pub fn insert(&mut self, key: SecretKey, value: impl Into<Arc<[u8]>>) {
         self.0.insert(key, value.into());

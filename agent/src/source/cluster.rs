@@ -1,0 +1,85 @@
+//! Where the configuration comes from in a cluster: the NodeConfigs that the operator wrote for this node.
+//!
+//! What was verified last is served from the cache at once; the API server is followed when it answers, and nothing
+//! waits for it. Reads NodeConfigs, Secrets of the key namespace by name, and whose cluster this is. Never writes to
+//! the API server, and never touches the network or the kernel.
+//!
+//! - `told`: a NodeConfig as the API server tells it, however it looks.
+//! - `assignment`: all of them, each with its last good state; what is kept though it disappeared. Pure.
+//! - `cache`: what was verified last, as a file.
+//! - `server`: the questions to the API server.
+//! - `follower`: the task that joins them.
+
+mod assignment;
+mod cache;
+mod follower;
+mod server;
+#[cfg(test)]
+mod tests;
+mod told;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use kube::Client;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::Desired;
+use cache::Cache;
+use follower::Follower;
+use server::Server;
+
+pub use assignment::Assigned;
+
+/// What this node was assigned, as its status is to report it; by the names of NodeConfigs.
+pub type Roster = Vec<Assigned>;
+
+/// How a node follows its cluster.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The node's name.
+    pub node: String,
+    /// Where the cache is.
+    pub state_dir: PathBuf,
+    /// `--kubeconfig`.
+    pub kubeconfig: Option<PathBuf>,
+    /// `--key-namespace`.
+    pub key_namespace: String,
+}
+
+/// A cluster that is followed.
+pub struct Cluster {
+    /// To the API server.
+    pub client: Client,
+    /// What is in force now and from now on.
+    pub desired: watch::Receiver<Arc<Desired>>,
+    /// What this node was assigned, as the API server has it.
+    pub roster: watch::Receiver<Arc<Roster>>,
+    /// Says that this process runs the instance: only then is the cache its to write.
+    pub in_charge: watch::Sender<bool>,
+    /// The task, which never ends by itself.
+    pub task: JoinHandle<anyhow::Result<()>>,
+}
+
+/// Reads the cache and follows the cluster from now on.
+///
+/// # Errors
+/// If nothing says how to reach an API server. One that does not answer is no error.
+pub async fn follow(options: Options) -> anyhow::Result<Cluster> {
+    let client = server::client(options.kubeconfig.as_deref())
+        .await
+        .context("--manifests is not given, and the way to the API server is not known")?;
+    let cache = Cache::new(&options.state_dir, &options.node);
+    let server = Server::new(client.clone(), options.key_namespace);
+    let (in_charge, may_write) = watch::channel(false);
+    let (follower, desired, roster) = Follower::new(options.node, server, cache, may_write);
+    Ok(Cluster {
+        client,
+        desired,
+        roster,
+        in_charge,
+        task: tokio::spawn(follower.run()),
+    })
+}

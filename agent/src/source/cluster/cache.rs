@@ -1,0 +1,134 @@
+//! What was verified last, as a file of root's alone: an agent that starts while the API server is away serves it.
+//!
+//! Written as a whole, beside the file and then in its place, so that whoever dies leaves the old or the new.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::ByteString;
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+use vipkeeper_crds::{NodeConfigSpec, NodeSettings, SecretKey};
+
+use crate::source::Keys;
+
+/// The form of the file; another is not read.
+const FORMAT: u32 = 1;
+
+/// Everything that an agent needs to serve what it served before.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Saved {
+    format: u32,
+    node: String,
+    /// The uid of kube-system.
+    pub(super) cluster: String,
+    /// In the order in which they came.
+    pub(super) objects: Vec<SavedObject>,
+    pub(super) keys: Vec<SavedKey>,
+}
+
+/// A NodeConfig as it is in force: of a router, or the node's own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SavedObject {
+    pub(super) name: String,
+    pub(super) uid: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) config: Option<Box<NodeConfigSpec>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) settings: Option<NodeSettings>,
+}
+
+/// A key with its value, which is why nothing here can be printed.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct SavedKey {
+    #[serde(flatten)]
+    pub(super) key: SecretKey,
+    pub(super) value: ByteString,
+}
+
+impl Saved {
+    pub(super) fn new(node: &str, cluster: String, objects: Vec<SavedObject>, keys: &Keys) -> Self {
+        let keys = keys.iter().map(|(key, value)| SavedKey {
+            key: key.clone(),
+            value: ByteString(value.to_vec()),
+        });
+        Self {
+            format: FORMAT,
+            node: node.to_owned(),
+            cluster,
+            objects,
+            keys: keys.collect(),
+        }
+    }
+}
+
+/// The file.
+#[derive(Clone, Debug)]
+pub(super) struct Cache {
+    path: PathBuf,
+    node: String,
+}
+
+impl Cache {
+    /// Of `node`, in `state_dir`.
+    pub(super) fn new(state_dir: &Path, node: &str) -> Self {
+        Self {
+            path: state_dir.join("configuration"),
+            node: node.to_owned(),
+        }
+    }
+
+    /// What it holds; one that cannot be used is as good as none, and says why.
+    pub(super) fn read(&self) -> Option<Saved> {
+        let path = self.path.display();
+        let text = match fs::read(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                warn!(%path, %error, "the configuration of before cannot be read; waiting for the API server");
+                return None;
+            }
+        };
+        let saved: Saved = match serde_json::from_slice(&text) {
+            Ok(saved) => saved,
+            Err(error) => {
+                // Not the error as it is: it may quote a value.
+                let (line, column) = (error.line(), error.column());
+                warn!(%path, line, column, "the configuration of before is damaged; waiting for the API server");
+                return None;
+            }
+        };
+        if saved.format != FORMAT || saved.node != self.node {
+            info!(%path, format = saved.format, node = saved.node, "the configuration of before is of another form or node");
+            return None;
+        }
+        Some(saved)
+    }
+
+    /// Replaces what it holds.
+    pub(super) fn write(&self, saved: &Saved) -> io::Result<()> {
+        let beside = self.path.with_extension("new");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.write_all(&serde_json::to_vec(saved)?)?;
+        file.sync_all()?;
+        fs::rename(&beside, &self.path)?;
+        match self.path.parent() {
+            Some(directory) => File::open(directory)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+
+    /// Where it is, for messages.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}

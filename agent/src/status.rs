@@ -1,0 +1,17 @@
+//! What this node writes into its NodeConfigs: how its elections stand, and what it has.
+//!
+//! - `composition`: a snapshot of the election as the status of each NodeConfig. Pure.
+//! - `conditions`: what is abnormal about a router instance. Pure.
+//! - `inventory`: interfaces, kernel and agent as the status of the node's own NodeConfig. Pure.
+//! - `checks`: what is looked at on the machine.
+//! - `writer`: the task that writes, on change alone, and not too often.
+//!
+//! Never writes anything but the status of this node's NodeConfigs; nothing waits for it.
+
+mod checks;
+mod composition;
+mod conditions;
+mod inventory;
+mod writer;
+
+pub use writer::{Sources, Writer};

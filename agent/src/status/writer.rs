@@ -1,0 +1,362 @@
+//! The task that writes: when something happened it looks a moment later, compares, and writes what differs.
+//!
+//! Coalesced, and limited by a bucket: a node whose routers flap for ever does not burden the API server. What is not
+//! written now is compared again later, so that the last state always arrives.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures::StreamExt as _;
+use kube::api::{Patch, PatchParams};
+use kube::core::DynamicObject;
+use kube::discovery::ApiResource;
+use kube::{Api, Client};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::{debug, warn};
+use vipkeeper_crds::NodeConfig;
+use vipkeeper_crds::status::{ElectionState, NodeConfigStatus};
+use vipkeeper_vrrp::Snapshot;
+
+use super::checks::{Machine, Process};
+use super::composition::{Moment, compose};
+use super::inventory::inventory;
+use crate::admin::Admin;
+use crate::clock;
+use crate::inventory::Inventory;
+use crate::source::Desired;
+use crate::source::cluster::{Assigned, Roster};
+use crate::supply::Served;
+
+/// The name under which our fields are kept.
+const MANAGER: &str = "vipkeeper-agent";
+/// After something happened: more may follow.
+const SETTLING: Duration = Duration::from_millis(50);
+/// Without anything having happened, for what has no event of its own.
+const PERIOD: Duration = Duration::from_secs(10);
+/// How often the machine itself is looked at.
+const MACHINE: Duration = Duration::from_secs(60);
+/// Writes that are on their way at once.
+const AT_ONCE: usize = 8;
+/// A write takes at most this long.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What the API server took comes back within this time; after it, what it tells is believed.
+const ECHO: Duration = Duration::from_secs(30);
+/// The bucket: writes at once, and a second.
+const BURST: f64 = 300.0;
+const PER_SECOND: f64 = 10.0;
+/// After a write that failed.
+const PAUSE: Duration = Duration::from_secs(2);
+const LAST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What the writer looks at.
+pub struct Sources {
+    /// To the API server.
+    pub client: Client,
+    /// What this node was assigned.
+    pub roster: watch::Receiver<Arc<Roster>>,
+    /// What is in force.
+    pub desired: watch::Receiver<Arc<Desired>>,
+    /// What the election runs of it.
+    pub served: watch::Receiver<Arc<Served>>,
+    /// The interfaces.
+    pub inventory: watch::Receiver<Arc<Inventory>>,
+    /// Counts what the election told.
+    pub news: watch::Receiver<u64>,
+    /// Where a snapshot is had.
+    pub admin: Arc<Admin>,
+}
+
+/// See the module.
+pub struct Writer {
+    sources: Sources,
+    api: Api<DynamicObject>,
+    machine: Machine,
+    machine_due: Instant,
+    /// What was written by us and did not come back yet, by name.
+    written: BTreeMap<String, Written>,
+    bucket: Bucket,
+    pause: Duration,
+}
+
+/// A status that the API server has taken.
+struct Written {
+    uid: String,
+    status: NodeConfigStatus,
+    at: Instant,
+}
+
+/// One write.
+struct Due {
+    name: String,
+    uid: String,
+    status: NodeConfigStatus,
+}
+
+impl Writer {
+    /// Writes what `sources` show.
+    #[must_use]
+    pub fn new(sources: Sources) -> Self {
+        let resource = ApiResource::erase::<NodeConfig>(&());
+        Self {
+            api: Api::all_with(sources.client.clone(), &resource),
+            sources,
+            machine: Machine::default(),
+            machine_due: Instant::now(),
+            written: BTreeMap::new(),
+            bucket: Bucket::new(Instant::now()),
+            pause: PAUSE,
+        }
+    }
+
+    /// Writes until the process ends.
+    ///
+    /// # Errors
+    /// If something that it looks at has ended.
+    pub async fn run(mut self) -> anyhow::Result<()> {
+        let mut again = Instant::now();
+        loop {
+            self.wait(again).await?;
+            sleep(SETTLING).await;
+            if self.machine_due <= Instant::now() {
+                self.machine = Machine::read().await;
+                self.machine_due = Instant::now() + MACHINE;
+            }
+            again = match self.look().await {
+                Ok(again) => again,
+                Err(error) => {
+                    debug!(error = format!("{error:#}"), "no snapshot to report");
+                    Instant::now() + PERIOD
+                }
+            };
+        }
+    }
+
+    /// Waits until something happens, or until `again`.
+    async fn wait(&mut self, again: Instant) -> anyhow::Result<()> {
+        let sources = &mut self.sources;
+        let changed = tokio::select! {
+            () = sleep_until(again) => Ok(()),
+            changed = sources.roster.changed() => changed,
+            changed = sources.served.changed() => changed,
+            changed = sources.inventory.changed() => changed,
+            changed = sources.news.changed() => changed,
+        };
+        changed.context("what is reported has ended")
+    }
+
+    /// Compares and writes; when to look again at the latest.
+    async fn look(&mut self) -> anyhow::Result<Instant> {
+        let period = Instant::now() + PERIOD;
+        // The roster first: a claim is confirmed by a snapshot that is younger.
+        let roster = Arc::clone(&self.sources.roster.borrow_and_update());
+        let served = Arc::clone(&self.sources.served.borrow_and_update());
+        let generation = self.sources.desired.borrow().generation;
+        if roster.is_empty() || served.generation != Some(generation) {
+            return Ok(period);
+        }
+        let snapshot = self.sources.admin.snapshot().await?;
+        let mut due = self.due(&roster, &served, &snapshot);
+        let again = match self.bucket.take(due.len(), Instant::now()) {
+            Granted::All => period,
+            Granted::Some { count, more_at } => {
+                due.truncate(count);
+                more_at
+            }
+        };
+        Ok(again.min(self.write(due).await))
+    }
+
+    /// What differs from what the API server has: who is Active first.
+    fn due(&mut self, roster: &Roster, served: &Served, snapshot: &Snapshot) -> Vec<Due> {
+        self.forget(roster);
+        let seen = Arc::clone(&self.sources.inventory.borrow_and_update());
+        let process = self.process();
+        let checks = self.machine.checks(&process, snapshot);
+        let inventory = inventory(&seen, snapshot, self.machine.kernel.clone(), checks);
+        let moment = Moment {
+            snapshot,
+            wall: clock::wall().saturating_sub(clock::now().since(snapshot.at)),
+            notes: &served.notes,
+            inventory: &inventory,
+            name_of: &|index| seen.name_of(index),
+        };
+        let known: Vec<Assigned> = roster.iter().map(|a| self.as_written(a)).collect();
+        let mut composed = compose(&known, &moment);
+        let mut due: Vec<Due> = known
+            .into_iter()
+            .filter_map(|assigned| {
+                let status = composed.remove(&assigned.name)?;
+                (assigned.status.as_ref() != Some(&status)).then_some(Due {
+                    name: assigned.name,
+                    uid: assigned.uid,
+                    status,
+                })
+            })
+            .collect();
+        due.sort_by_key(|due| {
+            let mut states = due.status.families.iter().map(|f| f.state);
+            !states.any(|state| state == ElectionState::Active)
+        });
+        due
+    }
+
+    /// With the status that we wrote, if the API server has not told it yet.
+    fn as_written(&self, assigned: &Assigned) -> Assigned {
+        let written = self.written.get(&assigned.name);
+        let written = written.filter(|written| written.uid == assigned.uid);
+        let status = written.map(|written| written.status.clone());
+        Assigned {
+            status: status.or_else(|| assigned.status.clone()),
+            ..assigned.clone()
+        }
+    }
+
+    /// What came back, or is gone, is not remembered any longer.
+    fn forget(&mut self, roster: &Roster) {
+        let told: BTreeMap<&str, &Assigned> = roster.iter().map(|a| (a.name.as_str(), a)).collect();
+        self.written.retain(|name, written| {
+            let told = told.get(name.as_str()).filter(|a| a.uid == written.uid);
+            let is_back = told.is_none_or(|a| a.status.as_ref() == Some(&written.status));
+            !is_back && written.at.elapsed() < ECHO
+        });
+    }
+
+    fn process(&self) -> Process {
+        let realtime = self.sources.admin.realtime();
+        let reason = |is_well: bool| {
+            let why = realtime.reason.clone();
+            (!is_well).then(|| why.unwrap_or_else(|| "refused".to_owned()))
+        };
+        Process {
+            realtime: reason(realtime.scheduling == "SCHED_FIFO"),
+            memory: reason(realtime.memory_locked),
+        }
+    }
+
+    /// Writes; when to look again at the latest.
+    async fn write(&mut self, due: Vec<Due>) -> Instant {
+        let api = &self.api;
+        let outcomes: Vec<_> = futures::stream::iter(due)
+            .map(|due| async move {
+                let outcome = write(api, &due).await;
+                (due, outcome)
+            })
+            .buffered(AT_ONCE)
+            .collect()
+            .await;
+        let mut failure = None;
+        for (due, outcome) in outcomes {
+            match outcome {
+                Ok(()) => {
+                    let Due { name, uid, status } = due;
+                    let at = Instant::now();
+                    self.written.insert(name, Written { uid, status, at });
+                }
+                Err(error) => failure = Some((due.name, error)),
+            }
+        }
+        let Some((name, error)) = failure else {
+            self.pause = PAUSE;
+            return Instant::now() + PERIOD;
+        };
+        if self.pause == PAUSE {
+            warn!(
+                name,
+                error = format!("{error:#}"),
+                "a status is not written; trying again"
+            );
+        }
+        let again = Instant::now() + self.pause;
+        self.pause = (self.pause * 2).min(LAST_PAUSE);
+        again
+    }
+}
+
+async fn write(api: &Api<DynamicObject>, due: &Due) -> anyhow::Result<()> {
+    let object = json!({
+        "apiVersion": "vipkeeper.io/v1alpha1",
+        "kind": "NodeConfig",
+        // Of another object of this name we know nothing.
+        "metadata": {"name": due.name, "uid": due.uid},
+        "status": due.status,
+    });
+    let parameters = PatchParams::apply(MANAGER).force();
+    let patch = Patch::Apply(object);
+    let written = api.patch_status(&due.name, &parameters, &patch);
+    match timeout(PATIENCE, written).await {
+        Ok(Ok(_)) => Ok(()),
+        // It is gone, or another has its name: the roster will tell.
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Ok(()),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => anyhow::bail!("the API server does not answer within {PATIENCE:?}"),
+    }
+}
+
+/// So many writes at once, so many a second.
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+}
+
+/// What a bucket has.
+#[derive(Debug, PartialEq)]
+enum Granted {
+    All,
+    Some { count: usize, more_at: Instant },
+}
+
+impl Bucket {
+    const fn new(now: Instant) -> Self {
+        Self {
+            tokens: BURST,
+            at: now,
+        }
+    }
+
+    fn take(&mut self, wanted: usize, now: Instant) -> Granted {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.tokens = passed.mul_add(PER_SECOND, self.tokens).min(BURST);
+        self.at = now;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 0 and BURST"
+        )]
+        let there = self.tokens.max(0.0) as usize;
+        let count = wanted.min(there);
+        #[expect(clippy::cast_precision_loss, reason = "at most BURST")]
+        let taken = count as f64;
+        self.tokens -= taken;
+        if count == wanted {
+            Granted::All
+        } else {
+            let more_at = now + Duration::from_secs(1);
+            Granted::Some { count, more_at }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_what_it_has_and_fills_again() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(now);
+        assert_eq!(bucket.take(300, now), Granted::All);
+        let more_at = now + Duration::from_secs(1);
+        assert_eq!(bucket.take(5, now), Granted::Some { count: 0, more_at });
+        assert_eq!(bucket.take(10, more_at), Granted::All);
+        let long_after = now + Duration::from_secs(3600);
+        assert_eq!(bucket.take(300, long_after), Granted::All);
+        assert!(matches!(
+            bucket.take(1, long_after),
+            Granted::Some { count: 0, .. }
+        ));
+    }
+}
