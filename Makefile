@@ -1,7 +1,7 @@
 # Every verb of the project. `make` alone lists them; what they do is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check crds bench build fmt clean
+.PHONY: help demo test unit check crds charts bench build fmt clean
 
 help: ## list the verbs
 	@echo "vipkeeper: make VERB"
@@ -27,6 +27,10 @@ check: ## format, lints, purity, dependency direction, file length, docs, licenc
 crds: ## write the chart of the CRDs and docs/reference.md from the types in crds/src
 	@scripts/needs crds cc
 	@scripts/crds
+
+charts: ## write deploy/install.yaml and the renders that tests compare from the charts; needs Go
+	@scripts/needs charts cc
+	@scripts/charts
 
 bench: ## failover beside keepalived, as tables; needs root and a quiet machine; ARGS=--help lists options
 	@scripts/needs bench root cc ip keepalived

@@ -166,6 +166,10 @@ pub struct RunArgs {
     /// Where /metrics, /healthz and /readyz are served: HOST:PORT, or :PORT for every address.
     #[arg(long, default_value = ":9650")]
     pub listen: String,
+    /// After another process of this instance has taken over: wait to be told to end, for whoever supervises by starting
+    /// again whatever ends, as a kubelet does. Default: end.
+    #[arg(long)]
+    pub stay_when_replaced: bool,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

@@ -51,6 +51,8 @@ pub struct Watch {
     pulse: Pulse,
     instance: String,
     state_dir: PathBuf,
+    /// Whether it waits to be told to end once the agent was replaced.
+    stays: bool,
     /// Open as long as the guardian lives.
     _life: OwnedFd,
 }
@@ -73,6 +75,7 @@ impl Watch {
             pulse,
             instance: args.place.instance.clone(),
             state_dir: args.state_dir(),
+            stays: args.stay_when_replaced,
             _life: life,
         }
     }
@@ -96,6 +99,7 @@ impl Watch {
                     watch: self,
                     withdrawal,
                     signals,
+                    told_to_end: false,
                 };
                 vigil.keep(start_logging)
             }
@@ -144,6 +148,8 @@ struct Vigil {
     watch: Watch,
     withdrawal: Withdrawal,
     signals: SignalFd,
+    /// Whether a signal that ends the agent in order has been passed on.
+    told_to_end: bool,
 }
 
 impl Vigil {
@@ -152,7 +158,12 @@ impl Vigil {
         loop {
             self.watch.pulse.doorbell().clear();
             if let Some(end) = self.take_signals() {
-                return self.agent_ended(end, start_logging);
+                let status = self.agent_ended(end, start_logging);
+                // An agent that ends in order without being told to has left its place to another.
+                if self.watch.stays && end == End::Exited(0) {
+                    self.wait_to_be_told();
+                }
+                return status;
             }
             let next = match judge.look(clock::now(), self.watch.pulse.look()) {
                 Verdict::Sleep => None,
@@ -187,6 +198,7 @@ impl Vigil {
             if let Ok(signal) = Signal::try_from(number)
                 && PASSED_ON.contains(&signal)
             {
+                self.told_to_end |= matches!(signal, Signal::SIGTERM | Signal::SIGINT);
                 // It may have ended this moment.
                 kill(self.watch.agent, signal).ok();
             }
@@ -208,6 +220,22 @@ impl Vigil {
             if pid == self.watch.agent {
                 return Some(end);
             }
+        }
+    }
+
+    /// Waits for a signal that ends; there is nobody left to pass it on to.
+    fn wait_to_be_told(&mut self) {
+        while !self.told_to_end {
+            self.wait(None);
+            while let Ok(Some(signal)) = self.signals.read_signal() {
+                let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
+                let signal = Signal::try_from(number);
+                self.told_to_end |= matches!(signal, Ok(Signal::SIGTERM | Signal::SIGINT));
+            }
+            // Orphans of a container end here, too.
+            while let Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) =
+                waitpid(None, Some(WaitPidFlag::WNOHANG))
+            {}
         }
     }
 

@@ -20,6 +20,7 @@ tests! {
     alone a_backup_is_taken_over_and_stays_one,
     alone five_takeovers_in_a_row_go_unnoticed,
     alone two_hundred_and_fifty_routers_are_taken_over_together,
+    alone one_that_shall_stay_after_it_was_replaced_waits_to_be_told_to_end,
     alone the_build_of_an_earlier_commit_is_taken_over,
     alone a_process_whose_manifests_have_errors_stands_by,
     beside beside_a_process_that_hangs_the_new_one_waits_for_its_end,
@@ -142,6 +143,29 @@ fn an_active_is_taken_over_and_nobody_notices() -> Result<()> {
     scene.agent("a")?.run(&["health"])?;
     ensure!(scene.agent("a")?.get("/readyz")?.0 == 200);
     Ok(())
+}
+
+fn one_that_shall_stay_after_it_was_replaced_waits_to_be_told_to_end() -> Result<()> {
+    let router = router("web", 51, VIP4);
+    let mut scene = Scene::start(&["a", "b"], 1, std::slice::from_ref(&router))?;
+    scene.await_active(&router, "a")?;
+    let staying = Agent::restart_with(scene.lab.node("a")?, &["--stay-when-replaced"])?;
+    succeed(&mut scene, "a", staying)?;
+    let since = Moment::now();
+    let new = Agent::restart(scene.lab.node("a")?)?;
+    let mut old = std::mem::replace(scene.agent("a")?, new);
+    wait::until("only the guardian is left", SOON, || {
+        let is_alone = old.process().children().is_empty();
+        Ok(Seen::when(is_alone, |alone| *alone).map(|_| ()))
+    })?;
+    ensure!(old.process().log().contains("taken over"));
+    await_advertisements(&scene, 51, "a", Moment::now(), 5)?;
+    let ended = old.process_mut().exit_status()?;
+    ensure!(ended.is_none(), "it ended by itself: {ended:?}");
+    let status = old.process_mut().stop(SOON)?;
+    ensure!(status.success(), "{status}");
+    await_advertisements(&scene, 51, "a", Moment::now(), 5)?;
+    ensure_uninterrupted(&scene, &router, "a", since)
 }
 
 fn a_backup_is_taken_over_and_stays_one() -> Result<()> {
