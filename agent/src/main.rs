@@ -72,9 +72,12 @@ fn run(args: &RunArgs) -> ExitCode {
     }
 }
 
-/// To standard error; `RUST_LOG` says what, by default everything from INFO on.
+/// What is logged unless `RUST_LOG` says otherwise. What the client cannot do, its caller says with what it means.
+const LOGGED: &str = "info,kube_client::client::builder=off";
+
+/// To standard error.
 fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -111,7 +111,7 @@ impl<'a> Standby<'a> {
             && *told != desired.generation
         {
             *told = desired.generation;
-            warn!(%error, "no takeover: the manifests have errors, which the running agent may not have");
+            warn!(%error, "no takeover: the configuration has errors, which the running agent may not have");
         }
         let interfaces = !self.inventory.borrow_and_update().interfaces.is_empty();
         error.is_none() && desired.generation > 0 && interfaces

@@ -12,6 +12,8 @@ mod checks;
 mod composition;
 mod conditions;
 mod inventory;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use writer::{Sources, Writer};

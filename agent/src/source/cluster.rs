@@ -7,12 +7,13 @@
 //! - `told`: a NodeConfig as the API server tells it, however it looks.
 //! - `assignment`: all of them, each with its last good state; what is kept though it disappeared. Pure.
 //! - `cache`: what was verified last, as a file.
-//! - `server`: the questions to the API server.
+//! - `server`: the questions to the API server; `pauses`: between attempts to reach it.
 //! - `follower`: the task that joins them.
 
 mod assignment;
 mod cache;
 mod follower;
+mod pauses;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -11,15 +11,17 @@ use futures::{Stream, StreamExt as _};
 use kube::ResourceExt as _;
 use kube::core::DynamicObject;
 use kube::runtime::WatchStreamExt as _;
+use kube::runtime::utils::ResetTimerBackoff;
 use kube::runtime::watcher::{self, Event};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use vipkeeper_crds::SecretKey;
 
 use super::Roster;
 use super::assignment::{Assignment, Definitions, InForce};
 use super::cache::{Cache, Saved};
+use super::pauses::Pauses;
 use super::server::{Server, Unanswered};
 use super::told::Told;
 use crate::clock;
@@ -32,6 +34,8 @@ const TOGETHER: Duration = Duration::from_millis(100);
 const REFRESH: Duration = Duration::from_secs(60);
 /// Questions that got no answer are asked again after this, and keys that are missing looked for.
 const AGAIN: Duration = Duration::from_secs(3);
+/// Pauses between attempts are short again after a time without failure that is so long.
+const CALM: Duration = Duration::from_secs(30);
 /// A session that ended begins again after this.
 const PAUSE: Duration = Duration::from_secs(2);
 /// An API server of another cluster is asked again after this.
@@ -135,7 +139,8 @@ impl Follower {
     async fn session(&mut self) -> End {
         let selector = format!("spec.nodeName={}", self.node);
         let config = watcher::Config::default().fields(&selector);
-        let stream = watcher::watcher(self.server.node_configs(), config).default_backoff();
+        let stream = watcher::watcher(self.server.node_configs(), config);
+        let stream = stream.backoff(ResetTimerBackoff::new(Pauses::new(), CALM));
         let mut stream = std::pin::pin!(stream);
         let mut listing = Vec::new();
         loop {
@@ -196,7 +201,11 @@ impl Follower {
                 if is_unknown_kind(&error) {
                     self.assignment.unknown(now);
                 }
-                self.tell(&error);
+                if is_behind(&error) {
+                    debug!(%error, "listing anew");
+                } else {
+                    self.tell(&error);
+                }
             }
         }
         Ok(())
@@ -387,6 +396,17 @@ fn is_unknown_kind(error: &watcher::Error) -> bool {
         watcher::Error::InitialListFailed(_)
         | watcher::Error::WatchStartFailed(_)
         | watcher::Error::WatchError(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => false,
+    }
+}
+
+/// Whether the API server does not remember as far back as this process: everything is listed anew.
+fn is_behind(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::WatchError(status) => status.code == 410,
+        watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchStartFailed(_)
         | watcher::Error::WatchFailed(_)
         | watcher::Error::NoResourceVersion => false,
     }
