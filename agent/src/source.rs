@@ -4,25 +4,14 @@
 //! its last good state. Never touches the kernel.
 //!
 //! - `cluster`: the configurations that an operator wrote for this node.
-//!
-//! Manifests are read, and the compiler is asked:
-//!
-//! - `yaml`: text to values with places.
-//! - `manifest`, `schema`: values to objects.
-//! - `store`: objects to what is in force, with the last good state of each.
-//! - `directory`, `watch`: the files, once and whenever they change.
+//! - `directory`, `watch`: the files of a directory, once and whenever they change; what they mean is
+//!   `vipkeeper_manifests`'.
 
 pub mod cluster;
-mod diagnosis;
 mod directory;
-mod keys;
-mod manifest;
-mod schema;
-mod store;
 #[cfg(test)]
 mod tests;
 mod watch;
-mod yaml;
 
 use std::io;
 use std::path::Path;
@@ -30,15 +19,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::sync::watch as channel;
-use vipkeeper_crds::{NodeConfigSpec, NodeSettings};
 
 use crate::cli::RunArgs;
 use crate::home::Home;
 
-pub use diagnosis::{Diagnosis, Position, Severity};
-pub use keys::Keys;
-pub use manifest::File;
-pub use store::Store;
+pub use vipkeeper_manifests::{
+    DOCUMENT, Diagnosis, File, Keys, Loaded, Position, Severity, Store, Survey,
+};
 pub use watch::{Desired, Watch, watch};
 
 /// A source that is followed.
@@ -79,19 +66,6 @@ impl Source {
     }
 }
 
-/// What manifests mean for one node.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Loaded {
-    /// What the node runs, the longest running router first.
-    pub configs: Vec<NodeConfigSpec>,
-    /// What holds for all routers.
-    pub settings: NodeSettings,
-    /// The values of all Secrets.
-    pub keys: Keys,
-    /// What is wrong, by place.
-    pub findings: Vec<Diagnosis>,
-}
-
 /// What the manifests in `dir` mean for `node`, on their own.
 ///
 /// # Errors
@@ -100,38 +74,10 @@ pub fn load(dir: &Path, node: &str) -> io::Result<Loaded> {
     Ok(Store::default().update(&directory::read(dir)?, node))
 }
 
-/// What manifests mean for several nodes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Survey {
-    /// How many files there are.
-    pub files: usize,
-    /// What is wrong, by place, whichever node it concerns.
-    pub findings: Vec<Diagnosis>,
-    /// The names of the routers that each node runs.
-    pub nodes: Vec<(String, Vec<String>)>,
-}
-
 /// What the manifests in `dir` mean for `node`, or without one for every node that takes part in a router.
 ///
 /// # Errors
 /// If the directory cannot be read.
 pub fn survey(dir: &Path, node: Option<&str>) -> io::Result<Survey> {
-    let files = directory::read(dir)?;
-    let mut store = Store::default();
-    let mut survey = Survey {
-        files: files.len(),
-        findings: store.update(&files, node.unwrap_or_default()).findings,
-        nodes: Vec::new(),
-    };
-    let listed = store.candidates().iter().cloned();
-    let nodes: Vec<String> = node.map_or_else(|| listed.collect(), |n| vec![n.into()]);
-    for node in nodes {
-        let loaded = Store::default().update(&files, &node);
-        survey.findings.extend(loaded.findings);
-        let routers = loaded.configs.into_iter().map(|c| c.router).collect();
-        survey.nodes.push((node, routers));
-    }
-    survey.findings.sort();
-    survey.findings.dedup();
-    Ok(survey)
+    Ok(vipkeeper_manifests::survey(&directory::read(dir)?, node))
 }

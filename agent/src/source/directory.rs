@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
 
-use super::manifest::File;
+use super::File;
 
 /// The largest file that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;

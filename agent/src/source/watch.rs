@@ -19,8 +19,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 use vipkeeper_crds::{NodeConfigSpec, NodeSettings};
 
-use super::diagnosis::{DOCUMENT, Diagnosis, Position, Severity};
-use super::{Keys, Loaded, Store, directory};
+use super::{DOCUMENT, Diagnosis, Keys, Loaded, Position, Severity, Store, directory};
 
 /// Nothing must happen for this long before the directory is read.
 const QUIET: Duration = Duration::from_millis(100);

@@ -16,8 +16,7 @@ use vipkeeper_vrrp::Time;
 
 use super::cache::{Saved, SavedKey, SavedObject};
 use super::told::{Content, Told};
-use crate::source::Keys;
-use crate::source::diagnosis::{DOCUMENT, Diagnosis, Position, Severity};
+use crate::source::{DOCUMENT, Diagnosis, Keys, Position, Severity};
 
 /// For how long what disappeared in a way that looks like a mistake is kept.
 pub(super) const KEPT: Duration = Duration::from_secs(600);

@@ -12,7 +12,7 @@ use super::assignment::{Assignment, Definitions, KEPT};
 use super::cache::Cache;
 use super::told::Told;
 use crate::scratch::Directory;
-use crate::source::diagnosis::Severity;
+use crate::source::Severity;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 pub use vipkeeper_compiler::Severity;
 
-pub use super::yaml::Position;
+pub use crate::yaml::Position;
 
 /// A remark on a place in a file. Never holds a value of a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,4 +33,4 @@ impl fmt::Display for Diagnosis {
 }
 
 /// The path of a diagnosis about a document as a whole.
-pub(super) const DOCUMENT: &str = "document";
+pub const DOCUMENT: &str = "document";

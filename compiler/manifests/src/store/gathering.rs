@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use vipkeeper_compiler::Severity;
 
 use super::Known;
-use crate::source::diagnosis::{DOCUMENT, Diagnosis};
-use crate::source::manifest::{self, Entry, File, ObjectId};
-use crate::source::yaml::Position;
+use crate::diagnosis::{DOCUMENT, Diagnosis};
+use crate::manifest::{self, Entry, File, ObjectId};
+use crate::yaml::Position;
 
 /// The files of one round, while they are read.
 #[derive(Default)]

@@ -35,16 +35,16 @@ impl From<Location> for Position {
 
 /// A document of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Document {
+pub(crate) struct Document {
     /// What it says.
-    pub(super) value: Value,
+    pub(crate) value: Value,
     /// Where it says it.
-    pub(super) places: Places,
+    pub(crate) places: Places,
 }
 
 /// Where the fields of a document are, by path, such as `spec.addresses[1].address`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Places {
+pub(crate) struct Places {
     start: Position,
     fields: BTreeMap<String, Place>,
 }
@@ -58,12 +58,12 @@ struct Place {
 
 impl Places {
     /// Where the document begins.
-    pub(super) fn start(&self) -> Position {
+    pub(crate) fn start(&self) -> Position {
         self.start
     }
 
     /// The value at `path`; if there is none, the key of the nearest field above it.
-    pub(super) fn value(&self, path: &str) -> Position {
+    pub(crate) fn value(&self, path: &str) -> Position {
         match self.fields.get(path) {
             Some(place) => place.value,
             None => self.key(path),
@@ -71,7 +71,7 @@ impl Places {
     }
 
     /// The key at `path`, or of the nearest field above it.
-    pub(super) fn key(&self, path: &str) -> Position {
+    pub(crate) fn key(&self, path: &str) -> Position {
         let mut path = path;
         loop {
             if let Some(place) = self.fields.get(path) {
@@ -85,7 +85,7 @@ impl Places {
     }
 
     /// The places of what is below `path`, as a document of its own.
-    pub(super) fn below(&self, path: &str) -> Self {
+    pub(crate) fn below(&self, path: &str) -> Self {
         let inside = |(name, place): (&String, &Place)| {
             let rest = name.strip_prefix(path)?.strip_prefix('.')?;
             Some((rest.to_owned(), *place))
@@ -100,15 +100,15 @@ impl Places {
 /// Why a text is not YAML.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub(super) struct SyntaxError {
+pub(crate) struct SyntaxError {
     /// Where.
-    pub(super) position: Position,
+    pub(crate) position: Position,
     /// What, without the place.
-    pub(super) message: String,
+    pub(crate) message: String,
 }
 
 /// The documents of `text`; empty ones are left out.
-pub(super) fn read(text: &str) -> Result<Vec<Document>, SyntaxError> {
+pub(crate) fn read(text: &str) -> Result<Vec<Document>, SyntaxError> {
     let options = serde_saphyr::options! {
         alias_limits: serde_saphyr::alias_limits! {max_total_replayed_events: 100_000},
         duplicate_keys: DuplicateKeyPolicy::Error,

@@ -6,7 +6,7 @@ use kube::CustomResourceExt as _;
 use serde_json::Value;
 use vipkeeper_crds::{Settings, VirtualRouter};
 
-use super::manifest::Kind;
+use crate::manifest::Kind;
 
 /// The CRDs, made when first needed; null, which has no fields, if it cannot be written.
 static ROUTER: LazyLock<Value> =
@@ -15,7 +15,7 @@ static SETTINGS: LazyLock<Value> =
     LazyLock::new(|| serde_json::to_value(Settings::crd()).unwrap_or_default());
 
 /// What to say about the field at `path`, which `kind` does not have.
-pub(super) fn no_such_field(kind: Kind, path: &str) -> String {
+pub(crate) fn no_such_field(kind: Kind, path: &str) -> String {
     let crd = match kind {
         Kind::Router => &*ROUTER,
         Kind::Settings => &*SETTINGS,

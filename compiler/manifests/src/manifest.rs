@@ -12,9 +12,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use vipkeeper_crds::{GROUP, KEY_NAMESPACE, Settings, VirtualRouter};
 
-use super::diagnosis::{DOCUMENT, Diagnosis, Severity};
-use super::schema;
-use super::yaml::{self, Document, Places, Position};
+use crate::diagnosis::{DOCUMENT, Diagnosis, Severity};
+use crate::schema;
+use crate::yaml::{self, Document, Places, Position};
 
 /// The version of our group that is read.
 const API_VERSION: &str = "vipkeeper.io/v1alpha1";
@@ -36,31 +36,31 @@ pub struct File {
 
 /// What a file says.
 #[derive(Debug, Default)]
-pub(super) struct Contents {
+pub(crate) struct Contents {
     /// The objects it describes, in order.
-    pub(super) entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
     /// What is wrong with it.
-    pub(super) findings: Vec<Diagnosis>,
+    pub(crate) findings: Vec<Diagnosis>,
     /// Something in it cannot be told: an object that seems to be missing may only be misspelled.
-    pub(super) unclear: bool,
+    pub(crate) unclear: bool,
 }
 
 /// An object that a file names.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) id: ObjectId,
+pub(crate) struct Entry {
+    pub(crate) id: ObjectId,
     /// The object, if it can be read.
-    pub(super) body: Option<Body>,
-    pub(super) places: Places,
+    pub(crate) body: Option<Body>,
+    pub(crate) places: Places,
 }
 
 /// The identity of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct ObjectId {
-    pub(super) kind: Kind,
+pub(crate) struct ObjectId {
+    pub(crate) kind: Kind,
     /// Empty for kinds without a namespace.
-    pub(super) namespace: String,
-    pub(super) name: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
 }
 
 impl fmt::Display for ObjectId {
@@ -75,7 +75,7 @@ impl fmt::Display for ObjectId {
 
 /// The kinds that are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Router,
     Settings,
     Node,
@@ -83,7 +83,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Router => "VirtualRouter",
             Self::Settings => "Settings",
@@ -95,7 +95,7 @@ impl Kind {
 
 /// An object.
 #[derive(Clone, PartialEq)]
-pub(super) enum Body {
+pub(crate) enum Body {
     Router(Box<VirtualRouter>),
     Settings(Box<Settings>),
     Node(Box<Node>),
@@ -115,7 +115,7 @@ impl fmt::Debug for Body {
 }
 
 /// The objects of a file; an error if it is no YAML at all.
-pub(super) fn read(name: &str, text: &str) -> Result<Contents, Diagnosis> {
+pub(crate) fn read(name: &str, text: &str) -> Result<Contents, Diagnosis> {
     let documents = yaml::read(text).map_err(|error| Diagnosis {
         file: name.to_owned(),
         position: error.position,

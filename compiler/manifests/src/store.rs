@@ -18,10 +18,10 @@ use vipkeeper_crds::{
     VirtualRouter, VirtualRouterSpec,
 };
 
-use super::diagnosis::Diagnosis;
-use super::manifest::{Body, File, Kind, ObjectId};
-use super::yaml::{Places, Position};
-use super::{Keys, Loaded};
+use crate::diagnosis::Diagnosis;
+use crate::manifest::{Body, File, Kind, ObjectId};
+use crate::yaml::{Places, Position};
+use crate::{Keys, Loaded};
 use gathering::Gathering;
 
 /// The fewest bytes of a heartbeat's key that cannot be guessed.

@@ -1,0 +1,72 @@
+//! Manifests: objects as people write them in files, with the place of everything that is wrong with them. Pure: texts
+//! and their names come in, objects, configurations and diagnoses go out.
+//!
+//! Bad input is refused with its place while everything else goes on with its last good state. Never says whether an
+//! object makes sense: that is the compiler's.
+//!
+//! - `yaml`: text to values with places.
+//! - `manifest`, `schema`: values to objects.
+//! - `store`: objects to what is in force, with the last good state of each.
+//! - `diagnosis`, `keys`: what is wrong, and where; what is in Secrets.
+
+mod diagnosis;
+mod keys;
+mod manifest;
+mod schema;
+mod store;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+use vipkeeper_crds::{NodeConfigSpec, NodeSettings};
+
+pub use diagnosis::{DOCUMENT, Diagnosis, Position, Severity};
+pub use keys::Keys;
+pub use manifest::File;
+pub use store::Store;
+
+/// What manifests mean for one node.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Loaded {
+    /// What the node runs, the longest running router first.
+    pub configs: Vec<NodeConfigSpec>,
+    /// What holds for all routers.
+    pub settings: NodeSettings,
+    /// The values of all Secrets.
+    pub keys: Keys,
+    /// What is wrong, by place.
+    pub findings: Vec<Diagnosis>,
+}
+
+/// What manifests mean for several nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// How many files there are.
+    pub files: usize,
+    /// What is wrong, by place, whichever node it concerns.
+    pub findings: Vec<Diagnosis>,
+    /// The names of the routers that each node runs.
+    pub nodes: Vec<(String, Vec<String>)>,
+}
+
+/// What `files` mean for `node`, or without one for every node that takes part in a router.
+#[must_use]
+pub fn survey(files: &[File], node: Option<&str>) -> Survey {
+    let mut store = Store::default();
+    let mut survey = Survey {
+        files: files.len(),
+        findings: store.update(files, node.unwrap_or_default()).findings,
+        nodes: Vec::new(),
+    };
+    let listed = store.candidates().iter().cloned();
+    let nodes: Vec<String> = node.map_or_else(|| listed.collect(), |n| vec![n.into()]);
+    for node in nodes {
+        let loaded = Store::default().update(files, &node);
+        survey.findings.extend(loaded.findings);
+        let routers = loaded.configs.into_iter().map(|c| c.router).collect();
+        survey.nodes.push((node, routers));
+    }
+    survey.findings.sort();
+    survey.findings.dedup();
+    survey
+}
