@@ -43,6 +43,13 @@ pub enum Verb {
         #[command(flatten)]
         place: Place,
     },
+    /// Exit with 0 if an agent of this container serves a verified configuration, with 1 if not, or if it stands by for
+    /// another container's.
+    Ready {
+        /// Which agent.
+        #[command(flatten)]
+        place: Place,
+    },
     /// Record what a running agent's election is told and does, as JSON lines that `replay` takes.
     Record {
         /// Which agent.

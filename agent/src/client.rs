@@ -1,4 +1,4 @@
-//! Asking a running agent by its socket: `state`, `health`, `record`, `drain`, `failover` and `undrain`.
+//! Asking a running agent by its socket: `state`, `health`, `ready`, `record`, `drain`, `failover` and `undrain`.
 
 use std::fmt::Write as _;
 use std::io;
@@ -45,6 +45,20 @@ pub async fn fetch(socket: &Path, path: &str) -> anyhow::Result<String> {
 pub async fn post(socket: &Path, path: &str, json: String) -> anyhow::Result<String> {
     let request = Request::post(path).header(CONTENT_TYPE, "application/json");
     exchange(socket, request, json.into()).await
+}
+
+/// Makes sure that the agent behind `socket` is of this container: during an upgrade two share the directory.
+///
+/// # Errors
+/// If there is none, or its process is in another PID namespace (unix(7), SO_PEERCRED).
+pub async fn ensure_near(socket: &Path) -> anyhow::Result<()> {
+    let stream = UnixStream::connect(socket)
+        .await
+        .with_context(|| format!("no agent at {}", socket.display()))?;
+    match stream.peer_cred()?.pid() {
+        Some(pid) if pid > 0 => Ok(()),
+        Some(_) | None => bail!("the agent of another container serves: this one stands by"),
+    }
 }
 
 async fn exchange(socket: &Path, request: Builder, body: Bytes) -> anyhow::Result<String> {

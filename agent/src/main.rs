@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         None => return run(&arguments.run),
         Some(Verb::State { place, output }) => state(&place, output),
         Some(Verb::Health { place }) => health(&place),
+        Some(Verb::Ready { place }) => ready(&place),
         Some(Verb::Record {
             place,
             seconds,
@@ -131,6 +132,14 @@ fn replay(path: &Path) -> anyhow::Result<()> {
 
 fn health(place: &Place) -> anyhow::Result<()> {
     ask(place, "/healthz").map(drop)
+}
+
+fn ready(place: &Place) -> anyhow::Result<()> {
+    let (executor, socket) = (executor()?, socket(place));
+    executor.block_on(async {
+        client::ensure_near(&socket).await?;
+        client::fetch(&socket, "/readyz").await.map(drop)
+    })
 }
 
 fn ask_for(place: &Place, request: &Request) -> anyhow::Result<()> {

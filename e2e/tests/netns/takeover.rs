@@ -1,6 +1,7 @@
 //! Upgrades: a process beside a running one of the same instance takes everything over, and nobody notices.
 
 use std::net::IpAddr;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -10,7 +11,7 @@ use vipkeeper_e2e::capture::longest_gap;
 use vipkeeper_e2e::harness::Skip;
 use vipkeeper_e2e::manifest::Router;
 use vipkeeper_e2e::wait::{self, Seen};
-use vipkeeper_e2e::{Agent, Moment, tests};
+use vipkeeper_e2e::{Agent, Moment, agent, tests};
 
 use crate::machine::{self, SLACK};
 use crate::scene::{SOON, Scene, VIP4, VIP6, manifests};
@@ -21,6 +22,7 @@ tests! {
     alone five_takeovers_in_a_row_go_unnoticed,
     alone two_hundred_and_fifty_routers_are_taken_over_together,
     alone one_that_shall_stay_after_it_was_replaced_waits_to_be_told_to_end,
+    beside who_stands_by_in_another_container_is_not_ready,
     alone the_build_of_an_earlier_commit_is_taken_over,
     alone a_process_whose_manifests_have_errors_stands_by,
     beside beside_a_process_that_hangs_the_new_one_waits_for_its_end,
@@ -168,6 +170,24 @@ fn one_that_shall_stay_after_it_was_replaced_waits_to_be_told_to_end() -> Result
     ensure_uninterrupted(&scene, &router, "a", since)
 }
 
+fn who_stands_by_in_another_container_is_not_ready() -> Result<()> {
+    let router = router("web", 51, VIP4);
+    let mut scene = Scene::start(&["a"], 1, std::slice::from_ref(&router))?;
+    scene.await_active(&router, "a")?;
+    let own = scene.agent("a")?.run(&["ready"])?;
+    ensure!(own.status.success(), "{own:?}");
+    // Another container has a PID namespace of its own and the same run directory.
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork"]).arg(agent::program()?);
+    command.arg("ready").arg("--run-dir");
+    command.arg(scene.lab.node("a")?.directory().join("run"));
+    let other = command.output().context("unshare, of util-linux")?;
+    let said = String::from_utf8_lossy(&other.stderr);
+    ensure!(!other.status.success(), "it is ready");
+    ensure!(said.contains("this one stands by"), "{said}");
+    Ok(())
+}
+
 fn a_backup_is_taken_over_and_stays_one() -> Result<()> {
     let router = router("web", 51, VIP4);
     let mut scene = Scene::start(&["a", "b"], 1, std::slice::from_ref(&router))?;
@@ -177,7 +197,7 @@ fn a_backup_is_taken_over_and_stays_one() -> Result<()> {
     upgrade(&mut scene, "b")?;
     let after = scene.agent("b")?.await_state("web", "Backup", SOON)?;
     ensure!(after.transitions == before.transitions, "{after:?}");
-    let heard = |state: &vipkeeper_e2e::agent::RouterState| state.count("advertisementsReceived");
+    let heard = |state: &agent::RouterState| state.count("advertisementsReceived");
     ensure!(
         heard(&after)? >= heard(&before)?,
         "it forgot what it had heard"
@@ -297,7 +317,7 @@ fn a_process_whose_manifests_have_errors_stands_by() -> Result<()> {
             .replace("192.0.2.100", "300.0.2.100"),
     )?;
     let new = Agent::restart(scene.lab.node("a")?)?;
-    await_log(&new, "no takeover: the manifests have errors")?;
+    await_log(&new, "no takeover: the configuration has errors")?;
     // Whoever asks is answered by the one that runs.
     ensure!(scene.agent("a")?.run(&["health"])?.status.success());
     ensure!(scene.agent("a")?.process_mut().exit_status()?.is_none());
