@@ -173,6 +173,10 @@ pub struct RunArgs {
     /// Where /metrics, /healthz and /readyz are served: HOST:PORT, or :PORT for every address.
     #[arg(long, default_value = ":9650")]
     pub listen: String,
+    /// Where the IPv4 settings of interfaces can be written. In a container /proc/sys is read-only: mount the host's
+    /// directory elsewhere and name it here.
+    #[arg(long, default_value = crate::network::rtnetlink::SETTINGS)]
+    pub interface_settings: PathBuf,
     /// After another process of this instance has taken over: wait to be told to end, for whoever supervises by starting
     /// again whatever ends, as a kubelet does. Default: end.
     #[arg(long)]

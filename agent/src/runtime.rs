@@ -94,7 +94,7 @@ async fn live(args: &RunArgs, guardian: Arc<Guardian>) -> anyhow::Result<()> {
     let mut threads = Threads::new();
     let (senses, beginning) = match (locks, listener) {
         (Some(locks), Some(listener)) => {
-            let beginning = Beginning::alone(&home, locks, listener)?;
+            let beginning = Beginning::alone(args, &home, locks, listener)?;
             let senses = Senses::start(&threads, &desired, Start::Fresh, guardian.pulse())?;
             (senses, beginning)
         }
@@ -156,7 +156,7 @@ async fn stand_by(
         let offer = match standby.turn().await? {
             Turn::Alone(locks) => {
                 senses.go_on_alone();
-                return Beginning::alone(home, locks, admin::listen(&args.listen)?);
+                return Beginning::alone(args, home, locks, admin::listen(&args.listen)?);
             }
             Turn::Heir(offer) => offer,
         };
@@ -209,12 +209,22 @@ struct Takeover {
     confirmation: Confirmation,
 }
 
+fn kernel(args: &RunArgs) -> anyhow::Result<Rtnetlink> {
+    let kernel = Rtnetlink::open().context("netlink")?;
+    Ok(kernel.with_settings_in(&args.interface_settings))
+}
+
 impl Beginning {
-    fn alone(home: &Home, locks: Locks, listener: TcpListener) -> anyhow::Result<Self> {
+    fn alone(
+        args: &RunArgs,
+        home: &Home,
+        locks: Locks,
+        listener: TcpListener,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
             locks,
             listener,
-            kernel: Rtnetlink::open().context("netlink")?,
+            kernel: kernel(args)?,
             network: network::Beginning::Sweep(open_ledger(home)?),
             takeover: None,
         })
@@ -231,7 +241,7 @@ impl Beginning {
                 }
                 None => admin::listen(&args.listen)?,
             };
-            Ok((listener, Rtnetlink::open().context("netlink")?))
+            Ok((listener, kernel(args)?))
         };
         let (listener, kernel) = match prepare() {
             Ok(prepared) => prepared,

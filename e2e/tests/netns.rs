@@ -6,6 +6,8 @@ use vipkeeper_e2e::harness;
 
 #[path = "netns/addresses.rs"]
 mod addresses;
+#[path = "netns/container.rs"]
+mod container;
 #[path = "netns/failover.rs"]
 mod failover;
 #[path = "netns/guardian.rs"]
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         lab::TESTS,
         wire::TESTS,
         addresses::TESTS,
+        container::TESTS,
         interfaces::TESTS,
         manifests::TESTS,
         interop::TESTS,

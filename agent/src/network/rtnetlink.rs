@@ -9,7 +9,7 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
@@ -30,10 +30,14 @@ const FOREVER: u32 = u32::MAX;
 const ROUTE_LOOKS: u32 = 100;
 const ROUTE_PAUSE: Duration = Duration::from_micros(200);
 
+/// Where the kernel has the IPv4 settings of interfaces.
+pub const SETTINGS: &str = "/proc/sys/net/ipv4/conf";
+
 /// The kernel of this network namespace.
 pub struct Rtnetlink {
     connection: Connection,
     keeps_tags: bool,
+    settings: PathBuf,
 }
 
 impl Rtnetlink {
@@ -45,7 +49,26 @@ impl Rtnetlink {
         Ok(Self {
             connection: Connection::open()?,
             keeps_tags: keeps_tags()?,
+            settings: PathBuf::from(SETTINGS),
         })
+    }
+
+    /// Reads and writes interfaces' settings in another directory than [`SETTINGS`]: in a container that one is
+    /// read-only, and the host's may be mounted elsewhere.
+    #[must_use]
+    pub fn with_settings_in(self, settings: &Path) -> Self {
+        Self {
+            settings: settings.to_owned(),
+            ..self
+        }
+    }
+
+    fn setting_path(&self, interface: Ifindex, setting: Setting) -> io::Result<PathBuf> {
+        let name = nix::net::if_::if_indextoname(interface.get())?;
+        let name = name
+            .to_str()
+            .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        Ok(self.settings.join(name).join(setting.as_str()))
     }
 }
 
@@ -84,7 +107,7 @@ impl Kernel for Rtnetlink {
     }
 
     fn setting(&mut self, interface: Ifindex, setting: Setting) -> io::Result<u32> {
-        let text = fs::read_to_string(setting_path(interface, setting)?)?;
+        let text = fs::read_to_string(self.setting_path(interface, setting)?)?;
         text.trim()
             .parse()
             .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
@@ -96,7 +119,7 @@ impl Kernel for Rtnetlink {
         setting: Setting,
         value: u32,
     ) -> io::Result<()> {
-        fs::write(setting_path(interface, setting)?, value.to_string())
+        fs::write(self.setting_path(interface, setting)?, value.to_string())
     }
 }
 
@@ -214,16 +237,6 @@ fn lifetimes(address: IpAddr, lifetime: Option<Duration>) -> CacheInfo {
         IpAddr::V6(_) => 0,
     };
     times
-}
-
-fn setting_path(interface: Ifindex, setting: Setting) -> io::Result<PathBuf> {
-    let name = nix::net::if_::if_indextoname(interface.get())?;
-    let name = name
-        .to_str()
-        .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-    Ok(PathBuf::from("/proc/sys/net/ipv4/conf")
-        .join(name)
-        .join(setting.as_str()))
 }
 
 /// Whether this kernel keeps the tags of addresses.
