@@ -16,8 +16,10 @@
 //!   the order of nodes and their priorities.
 //! - `settings`, `secret`: the rules of Settings; of references to Secrets.
 //! - `group`: routers that move together are one unit of placement.
+//! - `absence`: why a node takes no part, for people.
 //! - `render`, `configurations`: an accepted router for one node; all, kept up to date.
 
+mod absence;
 mod address;
 mod allocation;
 mod configurations;
@@ -42,6 +44,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::Node;
 use vipkeeper_crds::{NodeConfigSpec, VirtualRouter};
 
+pub use absence::{Absence, absences};
 pub use allocation::{Allocation, Allocations, Candidate, allocate};
 pub use configurations::Configurations;
 pub use finding::{Finding, ObjectName, Severity};

@@ -29,6 +29,34 @@ pub(crate) fn linux(labels: &Labels) -> bool {
     labels.get(SYSTEM).is_none_or(|system| system == "linux")
 }
 
+/// The system of a node that cannot run the agent.
+pub(crate) fn other_system(labels: &Labels) -> Option<&str> {
+    let system = labels.get(SYSTEM)?;
+    (!linux(labels)).then_some(system)
+}
+
+/// What an object with `labels` lacks to be meant: the first that does not hold, in words.
+pub(crate) fn missing(selector: &LabelSelector, labels: &Labels) -> Option<String> {
+    let has = |key: &str| match labels.get(key) {
+        Some(value) => format!("it has `{value}`"),
+        None => "it has none".to_owned(),
+    };
+    let mut equal = selector.match_labels.iter();
+    let mut expressions = selector.match_expressions.iter();
+    if let Some((key, value)) = equal.find(|(key, value)| labels.get(*key) != Some(*value)) {
+        return Some(format!("label {key} `{value}`, and {}", has(key)));
+    }
+    let broken = expressions.find(|r| !holds(r, labels))?;
+    let LabelRequirement { key, values, .. } = broken;
+    let listed = values.join(", ");
+    Some(match broken.operator {
+        LabelOperator::In => format!("label {key} in ({listed}), and {}", has(key)),
+        LabelOperator::NotIn => format!("label {key} not in ({listed}), and {}", has(key)),
+        LabelOperator::Exists => format!("a label {key}, and {}", has(key)),
+        LabelOperator::DoesNotExist => format!("no label {key}, and {}", has(key)),
+    })
+}
+
 /// Says what is malformed in the selector at `path`.
 pub(crate) fn check(selector: &LabelSelector, path: &str, remarks: &mut Remarks) {
     let expressions = &selector.match_expressions;

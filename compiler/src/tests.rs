@@ -1,5 +1,6 @@
 //! Good and bad objects with what is said about them.
 
+mod absence;
 mod edits;
 mod groups;
 mod placement;

@@ -51,7 +51,7 @@ impl Candidates {
 /// What placement is to regard.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Balance {
-    selectors: Vec<LabelSelector>,
+    pub(crate) selectors: Vec<LabelSelector>,
     preferred: Vec<PreferredNodes>,
     /// 1..=[`MAX_CANDIDATES`].
     pub(crate) most: usize,
