@@ -12,9 +12,9 @@ demo: ## two nodes share two VIPs, one dies, the other answers; needs root
 	@cargo build --release --locked -p vipkeeper-agent
 	@VIPKEEPER_AGENT="$$(scripts/agent-path)" cargo run --quiet --locked -p vipkeeper-e2e --bin demo
 
-test: ## every test this machine can run: pure, fake, netns; needs root
-	@scripts/needs test root cc ip keepalived
-	@scripts/test pure netns
+test: ## every test this machine can run: pure, fake, netns, cluster; needs root
+	@scripts/needs test root cc ip keepalived openssl
+	@scripts/test pure netns cluster
 
 unit: ## the tests that need neither root nor network namespaces
 	@scripts/needs unit cc

@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use crate::lab::Node;
 use crate::process::Process;
+use crate::program;
 use crate::wait::{self, Seen};
 
 const PORT: u16 = 9650;
@@ -25,24 +26,7 @@ const PORT: u16 = 9650;
 /// # Errors
 /// When it is not there; with the command that builds it.
 pub fn program() -> Result<PathBuf> {
-    let path = match env::var_os("VIPKEEPER_AGENT") {
-        Some(path) => PathBuf::from(path),
-        None => {
-            let own = env::current_exe()?;
-            let profile = own
-                .ancestors()
-                .skip(1)
-                .find(|directory| !directory.ends_with("deps"));
-            profile.unwrap_or(Path::new("")).join("vipkeeper-agent")
-        }
-    };
-    if !path.is_file() {
-        bail!(
-            "no agent at {}: cargo build -p vipkeeper-agent",
-            path.display()
-        );
-    }
-    Ok(path)
+    program::built("VIPKEEPER_AGENT", "vipkeeper-agent")
 }
 
 /// A running agent. Dropping it kills it.
@@ -59,7 +43,16 @@ pub struct Agent {
 struct Instance {
     name: String,
     port: u16,
-    manifests: PathBuf,
+    source: Source,
+}
+
+/// Where an agent's configuration comes from.
+#[derive(Clone, Debug)]
+enum Source {
+    /// Files.
+    Manifests(PathBuf),
+    /// An API server: the kubeconfig, and the arguments of the DaemonSet.
+    Cluster(PathBuf, Vec<String>),
 }
 
 impl Agent {
@@ -103,29 +96,50 @@ impl Agent {
     /// # Errors
     /// When it is not built, or its files cannot be written.
     pub fn start_instance(node: &Node, name: &str, port: u16, manifests: &str) -> Result<Self> {
+        let directory = node.directory().join(format!("manifests-{name}"));
+        fs::create_dir_all(&directory)?;
+        fs::write(directory.join("lab.yaml"), manifests)?;
         let instance = Instance {
             name: name.to_owned(),
             port,
-            manifests: node.directory().join(format!("manifests-{name}")),
+            source: Source::Manifests(directory),
         };
-        fs::create_dir_all(&instance.manifests)?;
-        fs::write(instance.manifests.join("lab.yaml"), manifests)?;
+        Self::launch(node, &program()?, instance, &[])
+    }
+
+    /// Starts the agent of a cluster's node with the arguments that its pod has, and the lab's paths. State and run
+    /// directories are the node's and outlive it.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn start_in_cluster(node: &Node, kubeconfig: &Path, arguments: &[String]) -> Result<Self> {
+        let instance = Instance {
+            source: Source::Cluster(kubeconfig.to_owned(), arguments.to_vec()),
+            ..Instance::default_of(node)
+        };
         Self::launch(node, &program()?, instance, &[])
     }
 
     fn launch(node: &Node, program: &Path, instance: Instance, arguments: &[&str]) -> Result<Self> {
         let directory = node.directory();
         let mut command = Command::new(program);
+        match &instance.source {
+            Source::Manifests(manifests) => {
+                let listen = format!("127.0.0.1:{}", instance.port);
+                command.arg("--manifests").arg(manifests);
+                command.args(["--listen", &listen]);
+            }
+            Source::Cluster(kubeconfig, of_pod) => {
+                command.args(of_pod).arg("--kubeconfig").arg(kubeconfig);
+            }
+        }
         command
-            .arg("--manifests")
-            .arg(&instance.manifests)
             .args(["--node", node.name()])
             .args(["--instance", &instance.name])
             .arg("--state-dir")
             .arg(directory.join("state"))
             .arg("--run-dir")
             .arg(directory.join("run"))
-            .args(["--listen", &format!("127.0.0.1:{}", instance.port)])
             .args(arguments)
             .env(
                 "RUST_LOG",
@@ -138,6 +152,14 @@ impl Agent {
             program: program.to_owned(),
             instance,
         })
+    }
+
+    /// Starts one as this one was started, of which nothing runs any more: the same arguments, the same token.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn again(&self) -> Result<Self> {
+        Self::launch(&self.node, &self.program, self.instance.clone(), &[])
     }
 
     /// Its node.
@@ -309,7 +331,7 @@ impl Instance {
         Self {
             name: "default".to_owned(),
             port: PORT,
-            manifests: node.directory().join("manifests"),
+            source: Source::Manifests(node.directory().join("manifests")),
         }
     }
 }

@@ -24,6 +24,8 @@ use crate::sys;
 
 /// The client's number among the hosts of a segment; nodes count from 1.
 const CLIENT: u8 = 254;
+/// Numbers from here on are for hosts that are neither: a cluster's control plane and operators.
+const SPARE: u8 = 240;
 
 /// Namespaces, links and addresses of one test. The first segment is 192.0.2.0/24 and 2001:db8::/64, the second
 /// 198.51.100.0/24 and 2001:db8:1::/64.
@@ -79,7 +81,7 @@ impl Lab {
             namespace.run(|| Ok(Socket::new(Domain::IPV4, Type::DGRAM.cloexec(), None)?))?;
         let hub = Arc::new(Hub { namespace, control });
         let host = |name: &str, number| Node::create(name, number, segments, &hub, &remains);
-        let numbered = nodes.iter().zip(1..CLIENT);
+        let numbered = nodes.iter().zip(1..SPARE);
         Ok(Self {
             nodes: numbered
                 .map(|(name, number)| host(name, number))
@@ -88,6 +90,20 @@ impl Lab {
             hub: Arc::clone(&hub),
             remains,
         })
+    }
+
+    /// Adds a host that is neither node nor client, for what nodes ask or are told by. Its number on every segment is
+    /// 240 to 253.
+    ///
+    /// # Errors
+    /// When the number is another, or the machine refuses something; with the command it refused.
+    pub fn add_host(&self, name: &str, number: u8) -> Result<Node> {
+        ensure!(
+            (SPARE..CLIENT).contains(&number),
+            "no number of a host: {number}"
+        );
+        let segments = self.client.segments;
+        Node::create(name, number, segments, &self.hub, &self.remains)
     }
 
     /// The nodes, in the order of their names' list.

@@ -1,6 +1,6 @@
 //! Network namespaces with a name under /run/netns, so that `ip netns exec` reaches them while a lab runs.
 //!
-//! Owns what it creates until dropped. Never enters a namespace on the caller's thread.
+//! Owns what it creates until dropped. Enters a namespace only with threads that were made for it.
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
@@ -56,8 +56,7 @@ impl Namespace {
     pub fn run<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         thread::scope(|scope| {
             let inside = scope.spawn(|| {
-                setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET)
-                    .with_context(|| format!("enter namespace {}", self.name))?;
+                self.take_thread()?;
                 work()
             });
             match inside.join() {
@@ -65,6 +64,15 @@ impl Namespace {
                 Err(_panic) => bail!("a panic inside namespace {}", self.name),
             }
         })
+    }
+
+    /// Puts the calling thread inside for the rest of its life: for the workers of a runtime of its own.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered.
+    pub(crate) fn take_thread(&self) -> Result<()> {
+        setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET)
+            .with_context(|| format!("enter namespace {}", self.name))
     }
 
     /// Makes `command` start inside, in a process group of its own. It is killed when the thread that spawns
