@@ -211,7 +211,15 @@ struct Takeover {
 
 fn kernel(args: &RunArgs) -> anyhow::Result<Rtnetlink> {
     let kernel = Rtnetlink::open().context("netlink")?;
-    Ok(kernel.with_settings_in(&args.interface_settings))
+    let settings = &args.interface_settings;
+    if settings.is_dir() {
+        return Ok(kernel.with_settings_in(settings));
+    }
+    warn!(
+        ?settings,
+        "there is no such directory: settings of interfaces are where the kernel has them"
+    );
+    Ok(kernel)
 }
 
 impl Beginning {

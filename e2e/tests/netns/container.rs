@@ -14,6 +14,7 @@ use crate::scene::{SOON, Scene, VIP4};
 
 tests! {
     alone with_the_capabilities_of_its_container_an_agent_does_everything,
+    beside without_the_directory_of_settings_those_of_the_kernel_are_set,
 }
 
 /// Those of charts/vipkeeper/templates/agent/daemonset.yaml.
@@ -83,5 +84,19 @@ fn with_the_capabilities_of_its_container_an_agent_does_everything() -> Result<(
     let status = scene.agents[0].process_mut().stop(SOON)?;
     ensure!(status.success(), "{status}");
     ensure!((a.addresses()?, arp_ignore(&a)?) == before);
+    Ok(())
+}
+
+fn without_the_directory_of_settings_those_of_the_kernel_are_set() -> Result<()> {
+    let router = Router::new("web", 51, &[VIP4], &[("a", 110)]);
+    let mut scene = Scene::start(&["a"], 1, std::slice::from_ref(&router))?;
+    let a = scene.lab.node("a")?.clone();
+    scene.agent("a")?.process_mut().stop(SOON)?;
+    ensure!(arp_ignore(&a)?.trim() == "0", "nothing to set");
+    scene.agents[0] = Agent::restart_with(&a, &["--interface-settings", "/nowhere"])?;
+    scene.await_active(&router, "a")?;
+    ensure!(arp_ignore(&a)?.trim() == "1", "arp_ignore stays as it is");
+    let log = scene.agents[0].process().log();
+    ensure!(log.contains("/nowhere"), "{log}");
     Ok(())
 }
