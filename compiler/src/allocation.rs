@@ -3,21 +3,23 @@
 //! Routers are looked at from the oldest to the youngest; one that is refused gets nothing and is in nobody's way.
 //! Everything is looked up in the [`Index`], nothing is remembered: what must stay is given there as `Previous`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use vipkeeper_crds::{AddressFamily, NodeAuthentication};
 
 use crate::conflict::Claims;
-use crate::finding::{Finding, Remarks};
+use crate::entry::{Derived, Entry, Surroundings};
+use crate::finding::{Finding, ObjectName, Remarks};
 use crate::group::{self, Groups, Unit};
-use crate::index::{Entry, Index, Previous, Setting};
+use crate::index::{Index, Previous, Setting};
 use crate::node::Withdrawal;
 use crate::placement::{self, Load, Pool, Reason, Request};
 use crate::pool;
 use crate::router::{Candidates, Router};
 use crate::secret;
-use crate::vrid::{self, Segments};
+use crate::vrid;
 
 /// Who gets what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +37,7 @@ pub struct Allocation {
     pub virtual_router_id: u8,
     /// The nodes that take part: listed ones as listed, others from the highest priority down. Empty only in a
     /// cluster, while no Node matches.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Arc<Vec<Candidate>>,
 }
 
 /// A node that takes part.
@@ -61,15 +63,16 @@ impl Candidate {
 }
 
 impl Allocation {
-    /// What to give back as [`Previous`] so that it stays; `holder` is who has the addresses, where that is known.
+    /// What to give back as [`Previous`] so that it stays; `holders` are those that have the addresses, as far as
+    /// that is known.
     #[must_use]
-    pub fn remember(&self, holder: Option<String>) -> Previous {
+    pub fn remember(&self, holders: BTreeSet<String>) -> Previous {
         let mut candidates: Vec<&Candidate> = self.candidates.iter().collect();
         candidates.sort_by_key(|c| std::cmp::Reverse(c.priority));
         Previous {
             virtual_router_id: Some(self.virtual_router_id),
             nodes: candidates.into_iter().map(|c| c.node.clone()).collect(),
-            holder,
+            holders,
         }
     }
 }
@@ -77,47 +80,59 @@ impl Allocation {
 /// Shares out what `index` holds.
 #[must_use]
 pub fn allocate(index: &Index) -> Allocations {
-    let segments = Segments::of(index);
     let withdrawn = index.withdrawn();
     let mut claims = Claims::default();
     let mut groups = Groups::default();
     let mut accepted = Vec::new();
-    let mut findings: Vec<Finding> = index.node_findings().cloned().collect();
-    for (_, entry) in index.by_age() {
+    let mut said = Vec::new();
+    for (name, entry) in index.by_age() {
         let mut remarks = entry.remarks.clone();
         if let Some(router) = &entry.router {
-            let pool = outside_rules(index, entry, router, &withdrawn, &mut remarks);
+            let surroundings = &entry.derived.surroundings;
+            let surroundings =
+                surroundings.get_or_init(|| outside_rules(index, entry, router, &withdrawn));
+            remarks.extend(&surroundings.findings);
             groups.fits(router, &mut remarks);
-            let vrid = ask(index, router, &segments, &claims, &mut remarks);
-            if let (Some(pool), Some(vrid)) = (pool, vrid) {
+            if let Some(vrid) = ask(index, router, &claims, &mut remarks) {
                 groups.add(router);
-                claims.add(router, vrid, segments.get(&router.name));
-                accepted.push(Accepted { router, vrid, pool });
+                claims.add(router, vrid, vrid::segment_of(index, name));
+                accepted.push(Accepted {
+                    router,
+                    vrid,
+                    derived: &entry.derived,
+                    pool: Arc::clone(&surroundings.pool),
+                });
             }
+        }
+        said.push((name, entry, remarks));
+    }
+    let routers = place(index, accepted);
+    let mut findings: Vec<Finding> = index.node_findings().cloned().collect();
+    for (name, entry, mut remarks) in said {
+        if let (Some(router), Some(allocation)) = (&entry.router, routers.get(name)) {
+            pool::interfaces_exist(index, router, &allocation.candidates, &mut remarks);
         }
         findings.extend(remarks.into_findings());
     }
-    Allocations {
-        routers: place(index, accepted),
-        findings,
-    }
+    Allocations { routers, findings }
 }
 
 /// A router that gets what it asked for.
 pub(crate) struct Accepted<'a> {
     pub(crate) router: &'a Router,
     pub(crate) vrid: u8,
-    pub(crate) pool: Pool,
+    derived: &'a Derived,
+    pub(crate) pool: Arc<Pool>,
 }
 
-/// The rules between a router and objects that are no routers; its nodes, if none is broken.
+/// The rules between a router and objects that are no routers, and its nodes.
 fn outside_rules(
     index: &Index,
     entry: &Entry,
     router: &Router,
     withdrawn: &BTreeMap<&str, Withdrawal>,
-    remarks: &mut Remarks,
-) -> Option<Pool> {
+) -> Surroundings {
+    let mut remarks = Remarks::of(ObjectName::new("VirtualRouter", &router.name));
     for (i, entry) in router.addresses.iter().enumerate() {
         if let Some(node) = index.owner(entry.address)
             && router.candidates.owner() != Some(node)
@@ -129,12 +144,20 @@ fn outside_rules(
             remarks.error(format!("spec.addresses[{i}].address"), message);
         }
     }
-    secret_exists(index, router, remarks);
-    let pool = pool::pool(index, entry, router, withdrawn, remarks);
-    (!remarks.refused()).then_some(pool)
+    secret_exists(index, router, &mut remarks);
+    let pool = pool::pool(index, entry, router, withdrawn, &mut remarks);
+    Surroundings {
+        pool: Arc::new(pool),
+        findings: remarks.into_findings(),
+    }
 }
 
+/// In a cluster no Secret is read here: agents say what is missing.
 fn secret_exists(index: &Index, router: &Router, remarks: &mut Remarks) {
+    match index.setting {
+        Setting::Cluster => return,
+        Setting::Standalone => {}
+    }
     let wanted = match &router.authentication {
         NodeAuthentication::None => return,
         NodeAuthentication::Password { secret } => secret,
@@ -144,24 +167,18 @@ fn secret_exists(index: &Index, router: &Router, remarks: &mut Remarks) {
 }
 
 /// The VRID that `router` gets, if that and its addresses are free.
-fn ask(
-    index: &Index,
-    router: &Router,
-    segments: &Segments<'_>,
-    claims: &Claims<'_>,
-    remarks: &mut Remarks,
-) -> Option<u8> {
+fn ask(index: &Index, router: &Router, claims: &Claims<'_>, remarks: &mut Remarks) -> Option<u8> {
     if remarks.refused() {
         return None;
     }
-    let segment = segments.get(&router.name);
+    let segment = vrid::segment_of(index, &router.name);
     claims.addresses_are_free(router, remarks);
     let vrid = match router.vrid {
         Some(vrid) => {
             claims.vrid_is_free(router, vrid, segment, remarks);
             vrid
         }
-        None => vrid::allocated(index, router, segments, claims, remarks)?,
+        None => vrid::allocated(index, router, claims, remarks)?,
     };
     vrid::heard_elsewhere(index, router, vrid, segment, remarks);
     (!remarks.refused()).then_some(vrid)
@@ -173,10 +190,22 @@ fn place(index: &Index, accepted: Vec<Accepted<'_>>) -> BTreeMap<String, Allocat
     let mut placed = BTreeMap::new();
     let units = group::units(accepted).into_iter();
     let (settled, new): (Vec<_>, Vec<_>) = units.partition(|unit| unit.settled(index));
-    for unit in settled.into_iter().chain(new) {
-        let all = unit.candidates(index, &load);
+    // Only those that are new look at what others hold.
+    let load_counts = !new.is_empty();
+    let units = settled.into_iter().map(|unit| (true, unit));
+    for (settled, unit) in units.chain(new.into_iter().map(|unit| (false, unit))) {
+        let all = match unit.members.as_slice() {
+            [one] if settled => {
+                let known = &one.derived.candidates;
+                let now = || unit.candidates(index, &load).pop().unwrap_or_default();
+                vec![Arc::clone(known.get_or_init(now))]
+            }
+            _ => unit.candidates(index, &load),
+        };
         for (member, candidates) in unit.members.iter().zip(all) {
-            load.add(in_use(&candidates));
+            if load_counts {
+                load.add(in_use(&candidates));
+            }
             let allocation = Allocation {
                 virtual_router_id: member.vrid,
                 candidates,
@@ -202,7 +231,7 @@ impl Unit<'_> {
     }
 
     /// Who takes part in each member.
-    fn candidates(&self, index: &Index, load: &Load) -> Vec<Vec<Candidate>> {
+    fn candidates(&self, index: &Index, load: &Load) -> Vec<Arc<Vec<Candidate>>> {
         let candidate = |(node, priority, reason): (String, u8, Reason)| Candidate {
             addresses: self
                 .pool
@@ -220,7 +249,7 @@ impl Unit<'_> {
             });
             let listed = lists.map(|list| placement::listed(list, &self.pool));
             return listed
-                .map(|all| all.into_iter().map(candidate).collect())
+                .map(|all| Arc::new(all.into_iter().map(candidate).collect()))
                 .collect();
         };
         let order = placement::order(
@@ -241,6 +270,8 @@ impl Unit<'_> {
         let all: Vec<Candidate> = ordered
             .map(|((node, reason), priority)| candidate((node, priority, reason)))
             .collect();
-        vec![all; self.members.len()]
+        let all = Arc::new(all);
+        let members = self.members.iter();
+        members.map(|_| Arc::clone(&all)).collect()
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vipkeeper_crds::NodeConfigSpec;
 
 use crate::allocation::{Allocation, Allocations, allocate};
+use crate::finding::{Finding, ObjectName};
 use crate::index::Index;
 use crate::render::{ConfigKey, render};
 
@@ -14,22 +15,42 @@ use crate::render::{ConfigKey, render};
 pub struct Configurations {
     allocations: Allocations,
     configs: BTreeMap<ConfigKey, NodeConfigSpec>,
+    findings: BTreeMap<ObjectName, Vec<Finding>>,
+}
+
+/// What an edit changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// The configurations that are new, different or gone.
+    pub configs: BTreeSet<ConfigKey>,
+    /// The routers that are new, different or gone, or got something else.
+    pub routers: BTreeSet<String>,
+    /// The objects about which something else is said.
+    pub objects: BTreeSet<ObjectName>,
 }
 
 impl Configurations {
-    /// Takes in what changed in `index`; which configurations are new, different or gone now. One index belongs to one
-    /// `Configurations`.
-    pub fn refresh(&mut self, index: &mut Index) -> BTreeSet<ConfigKey> {
-        let mut routers = index.take_changed();
+    /// Takes in what changed in `index`. One index belongs to one `Configurations`.
+    pub fn refresh(&mut self, index: &mut Index) -> Changed {
+        let Some(mut routers) = index.take_changed() else {
+            return Changed::default();
+        };
         let before = std::mem::replace(&mut self.allocations, allocate(index));
         for name in before.routers.keys().chain(self.allocations.routers.keys()) {
             if before.routers.get(name) != self.allocations.routers.get(name) {
                 routers.insert(name.clone());
             }
         }
-        let mut changed = BTreeSet::new();
-        for router in routers {
-            let shares = [&before, &self.allocations].map(|a| a.routers.get(&router));
+        let mut changed = Changed::default();
+        if before.findings != self.allocations.findings {
+            let now = by_object(&self.allocations.findings);
+            let earlier = std::mem::replace(&mut self.findings, now);
+            let objects = earlier.keys().chain(self.findings.keys());
+            let differs = |o: &&ObjectName| earlier.get(*o) != self.findings.get(*o);
+            changed.objects = objects.filter(differs).cloned().collect();
+        }
+        for router in &routers {
+            let shares = [&before, &self.allocations].map(|a| a.routers.get(router));
             for node in nodes(shares) {
                 let key = ConfigKey {
                     router: router.clone(),
@@ -37,7 +58,7 @@ impl Configurations {
                 };
                 let now = render(index, &self.allocations, &key);
                 if self.configs.get(&key) != now.as_ref() {
-                    changed.insert(key.clone());
+                    changed.configs.insert(key.clone());
                 }
                 match now {
                     Some(config) => self.configs.insert(key, config),
@@ -45,6 +66,7 @@ impl Configurations {
                 };
             }
         }
+        changed.routers = routers;
         changed
     }
 
@@ -59,9 +81,24 @@ impl Configurations {
     pub const fn configs(&self) -> &BTreeMap<ConfigKey, NodeConfigSpec> {
         &self.configs
     }
+
+    /// What is said about an object.
+    #[must_use]
+    pub fn findings(&self, object: &ObjectName) -> &[Finding] {
+        self.findings.get(object).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn by_object(findings: &[Finding]) -> BTreeMap<ObjectName, Vec<Finding>> {
+    let mut all: BTreeMap<ObjectName, Vec<Finding>> = BTreeMap::new();
+    for finding in findings {
+        let about = all.entry(finding.object.clone()).or_default();
+        about.push(finding.clone());
+    }
+    all
 }
 
 fn nodes(shares: [Option<&Allocation>; 2]) -> BTreeSet<String> {
-    let candidates = shares.into_iter().flatten().flat_map(|a| &a.candidates);
+    let candidates = shares.into_iter().flatten().flat_map(|a| &*a.candidates);
     candidates.map(|c| c.node.clone()).collect()
 }

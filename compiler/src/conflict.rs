@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use vipkeeper_crds::{InterfaceChoice, NodeAddress};
 
 use crate::address;
-use crate::finding::Remarks;
+use crate::finding::{Cause, Remarks, Severity};
 use crate::router::Router;
 use crate::vrid::Segment;
 
@@ -14,13 +14,13 @@ use crate::vrid::Segment;
 #[derive(Default)]
 pub(crate) struct Claims<'a> {
     addresses: BTreeMap<IpAddr, &'a str>,
-    held: Vec<Held<'a>>,
+    /// By VRID.
+    held: BTreeMap<u8, Vec<Held<'a>>>,
 }
 
 /// A VRID that is in use.
 struct Held<'a> {
     router: &'a Router,
-    vrid: u8,
     segment: &'a Segment,
 }
 
@@ -33,7 +33,8 @@ impl<'a> Claims<'a> {
                     "{} belongs to VirtualRouter {other}: remove it from one of the two",
                     entry.address
                 );
-                remarks.error(format!("spec.addresses[{i}].address"), message);
+                let path = format!("spec.addresses[{i}].address");
+                remarks.say(Severity::Error, Cause::Taken, path, message);
             }
         }
     }
@@ -46,9 +47,8 @@ impl<'a> Claims<'a> {
         segment: &Segment,
         remarks: &mut Remarks,
     ) {
-        let alike = |h: &&Held<'_>| h.vrid == vrid && h.router.meets(router);
         let path = "spec.virtualRouterId";
-        for held in self.held.iter().filter(alike) {
+        for held in self.alike(router, vrid) {
             let other = held.router;
             let same_link = match segment.meets(held.segment) {
                 Some(true) => SameLink::Yes,
@@ -56,7 +56,9 @@ impl<'a> Claims<'a> {
                 None => same_link(router, other),
             };
             match same_link {
-                SameLink::Yes => remarks.error(
+                SameLink::Yes => remarks.say(
+                    Severity::Error,
+                    Cause::Taken,
                     path,
                     format!(
                         "VRID {vrid} is used by VirtualRouter {} on the same link and family: choose another",
@@ -77,8 +79,21 @@ impl<'a> Claims<'a> {
 
     /// The VRIDs that may be in use on `segment` by elections of a family that `router` has.
     pub(crate) fn vrids(&self, router: &Router, segment: &Segment) -> BTreeSet<u8> {
-        let near = |h: &&Held<'_>| h.router.meets(router) && !segment.apart(h.segment);
-        self.held.iter().filter(near).map(|h| h.vrid).collect()
+        let all = self.held.keys().copied();
+        all.filter(|vrid| self.has(router, *vrid, segment))
+            .collect()
+    }
+
+    /// Whether `vrid` may be in use on `segment` by elections of a family that `router` has.
+    pub(crate) fn has(&self, router: &Router, vrid: u8, segment: &Segment) -> bool {
+        self.alike(router, vrid)
+            .any(|held| !segment.apart(held.segment))
+    }
+
+    /// Who has `vrid` for a family that `router` has.
+    fn alike(&self, router: &Router, vrid: u8) -> impl Iterator<Item = &Held<'a>> {
+        let all = self.held.get(&vrid).into_iter().flatten();
+        all.filter(|held| held.router.meets(router))
     }
 
     /// Gives `router` its addresses and a VRID.
@@ -86,11 +101,8 @@ impl<'a> Claims<'a> {
         for entry in &router.addresses {
             self.addresses.insert(entry.address, &router.name);
         }
-        self.held.push(Held {
-            router,
-            vrid,
-            segment,
-        });
+        let held = self.held.entry(vrid).or_default();
+        held.push(Held { router, segment });
     }
 }
 

@@ -22,6 +22,23 @@ impl fmt::Display for Severity {
     }
 }
 
+/// What a finding is about, for those who sort findings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// What the object says.
+    Rule,
+    /// An older object has what this one asks for: an address, or a VRID.
+    Taken,
+    /// No node can take part.
+    NoCandidates,
+    /// A node that is listed takes no part.
+    CandidateMissing,
+    /// A node that takes part has no interface of the kind asked for.
+    InterfaceMissing,
+    /// Somebody who is not ours advertises the VRID.
+    ForeignVrid,
+}
+
 /// Which object a finding is about. Cluster-scoped objects only.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName {
@@ -53,6 +70,8 @@ impl fmt::Display for ObjectName {
 pub struct Finding {
     /// How much it matters.
     pub severity: Severity,
+    /// What it is about.
+    pub cause: Cause,
     /// The object.
     pub object: ObjectName,
     /// The field, such as `spec.addresses[1].address`; may be absent from the object.
@@ -83,12 +102,12 @@ impl Remarks {
 
     /// The object cannot run.
     pub(crate) fn error(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.add(Severity::Error, path.into(), message.into());
+        self.say(Severity::Error, Cause::Rule, path, message);
     }
 
     /// The object runs, but perhaps not as meant.
     pub(crate) fn warn(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.add(Severity::Warning, path.into(), message.into());
+        self.say(Severity::Warning, Cause::Rule, path, message);
     }
 
     /// Whether there is an error.
@@ -100,12 +119,25 @@ impl Remarks {
         self.findings
     }
 
-    fn add(&mut self, severity: Severity, path: String, message: String) {
+    /// Something with a cause of its own.
+    pub(crate) fn say(
+        &mut self,
+        severity: Severity,
+        cause: Cause,
+        path: impl Into<String>,
+        message: impl Into<String>,
+    ) {
         self.findings.push(Finding {
             severity,
+            cause,
             object: self.object.clone(),
-            path,
-            message,
+            path: path.into(),
+            message: message.into(),
         });
+    }
+
+    /// What was found out elsewhere about the same object.
+    pub(crate) fn extend(&mut self, findings: &[Finding]) {
+        self.findings.extend_from_slice(findings);
     }
 }

@@ -2,6 +2,7 @@
 //! the same priorities. A member that cannot have them is refused, the younger for the older's sake.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::allocation::Accepted;
 use crate::finding::Remarks;
@@ -82,7 +83,7 @@ fn ranks(list: &[Listed]) -> Vec<Vec<&str>> {
 pub(crate) struct Unit<'a> {
     pub(crate) members: Vec<Accepted<'a>>,
     /// Who can take part in every member.
-    pub(crate) pool: Pool,
+    pub(crate) pool: Arc<Pool>,
 }
 
 /// The units of `accepted`, by their oldest members.
@@ -94,7 +95,7 @@ pub(crate) fn units(accepted: Vec<Accepted<'_>>) -> Vec<Unit<'_>> {
         let known = group.and_then(|group| places.get(group).copied());
         match known.and_then(|place| units.get_mut(place)) {
             Some(unit) => {
-                unit.pool = both(&unit.pool, &member.pool);
+                unit.pool = Arc::new(both(&unit.pool, &member.pool));
                 unit.members.push(member);
             }
             None => {
@@ -102,7 +103,7 @@ pub(crate) fn units(accepted: Vec<Accepted<'_>>) -> Vec<Unit<'_>> {
                     places.insert(group, units.len());
                 }
                 units.push(Unit {
-                    pool: member.pool.clone(),
+                    pool: Arc::clone(&member.pool),
                     members: vec![member],
                 });
             }
@@ -117,6 +118,7 @@ fn both(a: &Pool, b: &Pool) -> Pool {
         let b = b.get(name)?;
         let eligible = Eligible {
             preference: a.preference.saturating_add(b.preference),
+            interface: a.interface.max(b.interface),
             ..a.clone()
         };
         Some((name.clone(), eligible))

@@ -16,9 +16,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use vipkeeper_crds::{AddressFamily, VirtualRouter};
 
 use crate::SecretName;
+use crate::entry::{Derived, Entry};
 use crate::finding::{Finding, Remarks};
+use crate::interface::ReportedInterface;
 use crate::node::{NodeFacts, Readiness, Withdrawal};
-use crate::router::{self, Candidates, Router};
+use crate::router::{self, Router};
 
 /// Who compiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,19 +39,8 @@ pub struct Previous {
     pub virtual_router_id: Option<u8>,
     /// Its candidates, the highest priority first.
     pub nodes: Vec<String>,
-    /// Who holds its addresses, if that is known.
-    pub holder: Option<String>,
-}
-
-/// An interface as the agent of a node reports it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReportedInterface {
-    /// Its name.
-    pub name: String,
-    /// Its addresses with their prefix lengths; link-local ones do not count.
-    pub prefixes: Vec<(IpAddr, u8)>,
-    /// The families whose default route leaves here.
-    pub default_route: BTreeSet<AddressFamily>,
+    /// Who holds its addresses, as far as that is known: one node for each family, mostly the same.
+    pub holders: BTreeSet<String>,
 }
 
 /// A VRID that somebody advertises who is not ours.
@@ -61,9 +52,9 @@ pub struct Foreign {
     pub family: AddressFamily,
     /// Who advertises it.
     pub source: IpAddr,
-    /// What it advertises; empty if that is not known. Who advertises a router's own list is a peer of that router, such
-    /// as a keepalived during a migration.
-    pub addresses: BTreeSet<IpAddr>,
+    /// The [`list_hash`](crate::list_hash) of what it advertises, if that is known. Who advertises a router's own list
+    /// is a peer of that router, such as a keepalived during a migration.
+    pub addresses_hash: Option<u64>,
     /// A prefix of the interface on which it was heard, if that is known.
     pub heard_on: Option<(IpAddr, u8)>,
 }
@@ -77,23 +68,15 @@ pub struct Index {
     secrets: BTreeMap<SecretName, BTreeSet<String>>,
     previous: BTreeMap<String, Previous>,
     pub(crate) interfaces: BTreeMap<String, Vec<ReportedInterface>>,
-    pub(crate) foreign: BTreeSet<Foreign>,
+    /// By VRID.
+    pub(crate) foreign: BTreeMap<u8, BTreeSet<Foreign>>,
     now: Option<Time>,
     /// The nodes that have each internal address.
     owners: BTreeMap<IpAddr, BTreeSet<String>>,
     /// Routers that changed since somebody asked.
     changed: BTreeSet<String>,
-}
-
-/// A router as far as it goes alone.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Entry {
-    age: (Option<Time>, u64),
-    pub(crate) remarks: Remarks,
-    /// `None` if it is refused.
-    pub(crate) router: Option<Router>,
-    /// The nodes that match, with how much each is preferred.
-    pub(crate) matching: BTreeMap<String, i64>,
+    /// Whether anything changed since.
+    stale: bool,
 }
 
 impl Index {
@@ -107,10 +90,11 @@ impl Index {
             secrets: BTreeMap::new(),
             previous: BTreeMap::new(),
             interfaces: BTreeMap::new(),
-            foreign: BTreeSet::new(),
+            foreign: BTreeMap::new(),
             now: None,
             owners: BTreeMap::new(),
             changed: BTreeSet::new(),
+            stale: true,
         }
     }
 
@@ -125,15 +109,17 @@ impl Index {
             router: router.filter(|_| !remarks.refused()),
             remarks,
             matching: BTreeMap::new(),
+            derived: Derived::default(),
         };
         for (name, node) in &self.nodes {
             entry.match_node(name, Some(node));
         }
-        if self.routers.get(&name) == Some(&entry) {
+        if self.routers.get(&name).is_some_and(|e| e.says_as(&entry)) {
             return false;
         }
         self.changed.insert(name.clone());
         self.routers.insert(name, entry);
+        self.stale = true;
         true
     }
 
@@ -143,6 +129,7 @@ impl Index {
         let removed = self.routers.remove(name).is_some();
         if removed {
             self.changed.insert(name.to_owned());
+            self.stale = true;
         }
         removed
     }
@@ -162,6 +149,7 @@ impl Index {
         for entry in self.routers.values_mut() {
             entry.match_node(&name, Some(&facts));
         }
+        self.forget_derived();
         self.nodes.insert(name, facts);
         true
     }
@@ -172,28 +160,48 @@ impl Index {
         for entry in self.routers.values_mut() {
             entry.match_node(name, None);
         }
+        self.forget_derived();
         self.nodes.remove(name).is_some()
     }
 
     /// Says which keys a Secret has; `None` if there is no such Secret.
     pub fn set_secret(&mut self, name: SecretName, keys: Option<BTreeSet<String>>) -> bool {
-        replace(&mut self.secrets, name, keys)
+        let changed = replace(&mut self.secrets, name, keys);
+        if changed {
+            self.forget_derived();
+        }
+        changed
     }
 
     /// Says what `router` had before; `None` if nothing is known.
     pub fn set_previous(&mut self, router: &str, previous: Option<Previous>) -> bool {
-        replace(&mut self.previous, router.to_owned(), previous)
+        let changed = replace(&mut self.previous, router.to_owned(), previous);
+        if changed && let Some(entry) = self.routers.get_mut(router) {
+            entry.derived.candidates.take();
+            self.stale = true;
+        }
+        changed
     }
 
     /// Says which interfaces the agent of `node` reports; `None` if it did not.
     pub fn set_interfaces(&mut self, node: &str, all: Option<Vec<ReportedInterface>>) -> bool {
-        replace(&mut self.interfaces, node.to_owned(), all)
+        let changed = replace(&mut self.interfaces, node.to_owned(), all);
+        if changed {
+            self.forget_derived();
+        }
+        changed
     }
 
     /// Says which VRIDs are advertised by others.
     pub fn set_foreign(&mut self, all: BTreeSet<Foreign>) -> bool {
-        let changed = self.foreign != all;
-        self.foreign = all;
+        let mut by_vrid: BTreeMap<u8, BTreeSet<Foreign>> = BTreeMap::new();
+        for foreign in all {
+            let alike = by_vrid.entry(foreign.virtual_router_id).or_default();
+            alike.insert(foreign);
+        }
+        let changed = self.foreign != by_vrid;
+        self.foreign = by_vrid;
+        self.stale |= changed;
         changed
     }
 
@@ -202,7 +210,17 @@ impl Index {
         let names = |all: Vec<&str>| all.into_iter().map(str::to_owned).collect::<Vec<_>>();
         let before = names(self.long_not_ready());
         self.now = now;
-        self.long_not_ready() != before
+        let changed = self.long_not_ready() != before;
+        if changed {
+            self.forget_derived();
+        }
+        changed
+    }
+
+    /// Whether a node was not ready for so long that it counts, as far as time was said.
+    #[must_use]
+    pub fn is_long_not_ready(&self, node: &str) -> bool {
+        self.long_not_ready().contains(&node)
     }
 
     /// The names of all routers, the oldest first.
@@ -218,6 +236,10 @@ impl Index {
         // The sort is stable, and the names are in order.
         all.sort_by(|(_, a), (_, b)| a.age.cmp(&b.age));
         all
+    }
+
+    pub(crate) fn entries(&self) -> &BTreeMap<String, Entry> {
+        &self.routers
     }
 
     pub(crate) fn router(&self, name: &str) -> Option<&Router> {
@@ -256,9 +278,10 @@ impl Index {
         all
     }
 
-    /// The routers that were added, replaced or removed since this was last asked.
-    pub(crate) fn take_changed(&mut self) -> BTreeSet<String> {
-        std::mem::take(&mut self.changed)
+    /// The routers that were added, replaced or removed since this was last asked; `None` if nothing at all changed.
+    pub(crate) fn take_changed(&mut self) -> Option<BTreeSet<String>> {
+        let stale = std::mem::take(&mut self.stale);
+        stale.then(|| std::mem::take(&mut self.changed))
     }
 
     /// The nodes that were not ready for long; none while more than a third is not, because then it is the cluster
@@ -279,6 +302,14 @@ impl Index {
         long.map(|(name, _)| name.as_str()).collect()
     }
 
+    /// What was worked out of several objects does not hold any more.
+    fn forget_derived(&mut self) {
+        self.stale = true;
+        for entry in self.routers.values_mut() {
+            entry.derived = Derived::default();
+        }
+    }
+
     fn disown(&mut self, node: &str) {
         let addresses = self.nodes.get(node).map(|n| n.addresses.clone());
         for address in addresses.unwrap_or_default() {
@@ -289,20 +320,6 @@ impl Index {
                 }
             }
         }
-    }
-}
-
-impl Entry {
-    /// Notes whether a node matches; `None` if it is gone.
-    fn match_node(&mut self, name: &str, node: Option<&NodeFacts>) {
-        let preference = match self.router.as_ref().map(|r| &r.candidates) {
-            Some(Candidates::Balanced(balance)) => node.and_then(|n| balance.preference(&n.labels)),
-            Some(Candidates::Listed(_)) | None => None,
-        };
-        match preference {
-            Some(preference) => self.matching.insert(name.to_owned(), preference),
-            None => self.matching.remove(name),
-        };
     }
 }
 

@@ -8,13 +8,14 @@
 //! writes what one node does for one router. [`Configurations`] renders only what changed; [`compile`] does all at
 //! once for one node, as the standalone agent needs it.
 //!
-//! - `index`: all objects, each worked out as far as it goes alone.
+//! - `index`, `entry`: all objects, each worked out as far as it goes alone; what was worked out of one router.
 //! - `router`, `node`: the rules of one object, in the order of its fields.
 //! - `address`, `selector`: the rules of addresses, subnets and names; of labels.
 //! - `allocation`: who gets what, the oldest router first.
 //! - `conflict`, `pool`, `vrid`, `placement`: the rules between routers; between a router and the Nodes; VRIDs;
 //!   the order of nodes and their priorities.
 //! - `settings`, `secret`: the rules of Settings; of references to Secrets.
+//! - `interface`: which interfaces of a node a router would choose.
 //! - `group`: routers that move together are one unit of placement.
 //! - `absence`: why a node takes no part, for people.
 //! - `render`, `configurations`: an accepted router for one node; all, kept up to date.
@@ -24,9 +25,11 @@ mod address;
 mod allocation;
 mod configurations;
 mod conflict;
+mod entry;
 mod finding;
 mod group;
 mod index;
+mod interface;
 mod node;
 mod placement;
 mod pool;
@@ -46,13 +49,15 @@ use vipkeeper_crds::{NodeConfigSpec, VirtualRouter};
 
 pub use absence::{Absence, absences};
 pub use allocation::{Allocation, Allocations, Candidate, allocate};
-pub use configurations::Configurations;
-pub use finding::{Finding, ObjectName, Severity};
-pub use index::{Foreign, Index, Previous, ReportedInterface, Setting};
+pub use configurations::{Changed, Configurations};
+pub use finding::{Cause, Finding, ObjectName, Severity};
+pub use index::{Foreign, Index, Previous, Setting};
+pub use interface::ReportedInterface;
 pub use node::Withdrawal;
 pub use placement::Reason;
 pub use render::{ConfigKey, render};
-pub use settings::settings;
+pub use settings::{settings, settings_of_cluster};
+pub use vrid::list_hash;
 
 /// Everything a compilation looks at.
 #[derive(Clone, Debug, Default)]
@@ -125,7 +130,7 @@ pub fn compile(objects: &Objects, node: &str) -> Compiled {
 }
 
 fn candidates(allocations: &Allocations) -> BTreeSet<String> {
-    let all = allocations.routers.values().flat_map(|a| &a.candidates);
+    let all = allocations.routers.values().flat_map(|a| &*a.candidates);
     all.map(|c| c.node.clone()).collect()
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::{Node, NodeCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::finding::{Finding, ObjectName, Severity};
+use crate::finding::{Cause, Finding, ObjectName, Severity};
 use crate::selector::Labels;
 
 /// The annotation that takes a node out of use.
@@ -117,6 +117,7 @@ fn internal_addresses(node: &Node, findings: &mut Vec<Finding>) -> Vec<IpAddr> {
             Ok(address) => known.push(address),
             Err(_) => findings.push(Finding {
                 severity: Severity::Warning,
+                cause: Cause::Rule,
                 object: ObjectName::new("Node", node.metadata.name.as_deref().unwrap_or_default()),
                 path: format!("status.addresses[{i}].address"),
                 message: format!(

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use vipkeeper_crds::{AddressFamily, Duration, ProtocolVersion};
 
 use crate::index::Previous;
+use crate::interface::Presence;
 use crate::node::Withdrawal;
 use crate::router::{Listed, MAX_CANDIDATES, OWNER, Router};
 
@@ -24,6 +25,8 @@ const APART: u64 = 5 * 256;
 #[derive(Clone, Debug)]
 pub(crate) struct Eligible {
     pub(crate) preference: i64,
+    /// Whether it has the interfaces asked for.
+    pub(crate) interface: Presence,
     pub(crate) withdrawal: Option<Withdrawal>,
     /// Its Node's internal addresses.
     pub(crate) addresses: Vec<IpAddr>,
@@ -190,7 +193,7 @@ fn ranked<'a>(pool: &'a Pool, names: &BTreeSet<&'a str>, request: &Request<'_>) 
                 let Some(next) = left.min_by_key(|n| {
                     let rank = rank(pool, n, request);
                     // The preferred first, of those the ones that hold the least.
-                    (rank.0, load.at(place, n), rank)
+                    (rank.0, rank.1, load.at(place, n), rank)
                 }) else {
                     break;
                 };
@@ -207,17 +210,17 @@ fn ranked<'a>(pool: &'a Pool, names: &BTreeSet<&'a str>, request: &Request<'_>) 
     order
 }
 
-/// The nodes down to the holder keep their places: who joins comes below.
+/// The nodes down to the last holder keep their places: who joins comes below.
 fn held<'a>(names: &BTreeSet<&'a str>, request: &Request<'_>) -> Vec<&'a str> {
     let Some(previous) = request.previous else {
         return Vec::new();
     };
-    let holder = previous.holder.as_ref();
-    let holder = holder.and_then(|h| previous.nodes.iter().position(|n| n == h));
+    let holds = |n: &String| previous.holders.contains(n);
+    let last = previous.nodes.iter().rposition(holds);
     let kept = previous
         .nodes
         .iter()
-        .take(holder.unwrap_or(0).saturating_add(1));
+        .take(last.unwrap_or(0).saturating_add(1));
     kept.filter_map(|n| names.get(n.as_str()).copied())
         .collect()
 }
@@ -228,20 +231,23 @@ fn by_rank<'a>(pool: &'a Pool, names: &BTreeSet<&'a str>, request: &Request<'_>)
     sorted
 }
 
-/// Smaller is better: the preferred, of those who was there before, of those by hash and name.
-fn rank(
+/// Smaller is better: those that have the interface, then those that may have it; of those the preferred, of those who
+/// was there before, of those by hash and name.
+fn rank<'a>(
     pool: &Pool,
-    node: &str,
+    node: &'a str,
     request: &Request<'_>,
-) -> (Reverse<i64>, usize, Reverse<u64>, String) {
-    let preference = pool.get(node).map_or(0, |e| e.preference);
+) -> (Presence, Reverse<i64>, usize, Reverse<u64>, &'a str) {
+    let eligible = pool.get(node);
+    let preference = eligible.map_or(0, |e| e.preference);
     let previous = request.previous.iter().flat_map(|p| &p.nodes);
     let place = previous.into_iter().position(|n| n == node);
     (
+        eligible.map_or(Presence::Unreported, |e| e.interface),
         Reverse(preference),
         place.unwrap_or(usize::MAX),
         Reverse(hash(request.router, node)),
-        node.to_owned(),
+        node,
     )
 }
 

@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 
 use vipkeeper_crds::AddressFamily;
 
-use crate::finding::Remarks;
-use crate::index::{Entry, Index, Setting};
+use crate::allocation::Candidate;
+use crate::entry::Entry;
+use crate::finding::{Cause, Remarks, Severity};
+use crate::index::{Index, Setting};
+use crate::interface::{missing, presence};
 use crate::node::Withdrawal;
 use crate::placement::{Eligible, Pool};
 use crate::router::{Balance, Candidates, Listed, Router, Way};
@@ -26,6 +29,7 @@ pub(crate) fn pool(
 ) -> Pool {
     let eligible = |node: &str, preference: i64| Eligible {
         preference,
+        interface: presence(router, index.interfaces.get(node)),
         withdrawal: withdrawn.get(node).copied(),
         addresses: index
             .nodes
@@ -110,14 +114,14 @@ fn only_present(
         let reached = pool.get(node).is_some_and(|e| e.reached(router));
         if !index.nodes.contains_key(node) {
             let message = format!("there is no Node {node}: it takes no part until it joins");
-            remarks.warn(path, message);
+            remarks.say(Severity::Warning, Cause::CandidateMissing, path, message);
             pool.remove(node);
         } else if unicast && !reached {
             let message = format!(
                 "Node {node} has no {} InternalIP, which unicast needs: it takes no part",
                 words(router)
             );
-            remarks.warn(path, message);
+            remarks.say(Severity::Warning, Cause::CandidateMissing, path, message);
             pool.remove(node);
         }
     }
@@ -247,8 +251,49 @@ fn words(router: &Router) -> String {
 
 /// An error from manifests, a warning in a cluster.
 fn refuse(setting: Setting, path: &str, message: String, remarks: &mut Remarks) {
-    match setting {
-        Setting::Standalone => remarks.error(path, message),
-        Setting::Cluster => remarks.warn(path, message),
-    }
+    let severity = match setting {
+        Setting::Standalone => Severity::Error,
+        Setting::Cluster => Severity::Warning,
+    };
+    remarks.say(severity, Cause::NoCandidates, path, message);
+}
+
+/// Says which of those that take part have no interface of the kind asked for, by what their agents report.
+pub(crate) fn interfaces_exist(
+    index: &Index,
+    router: &Router,
+    candidates: &[Candidate],
+    remarks: &mut Remarks,
+) {
+    let lacking = candidates.iter().filter_map(|candidate| {
+        let reported = index.interfaces.get(&candidate.node)?;
+        Some((candidate.node.as_str(), missing(router, reported)?))
+    });
+    let lacking: Vec<_> = lacking.collect();
+    let Some((_, (path, what))) = lacking.first() else {
+        return;
+    };
+    let names: Vec<&str> = lacking.iter().map(|(node, _)| *node).take(NAMES).collect();
+    let names = names.join(", ");
+    let message = match lacking.len().saturating_sub(NAMES) {
+        _ if lacking.len() == candidates.len() => {
+            format!(
+                "no candidate has {what}, {names} among them: say which interface in {path}, or add it there"
+            )
+        }
+        0 => format!(
+            "{names} has no {}, and cannot take over: say another interface in {path}, or add it there",
+            what.trim_start_matches("an ")
+        ),
+        more => format!(
+            "{names} and {more} more have no {}, and cannot take over: say another interface in {path}, or add it there",
+            what.trim_start_matches("an ")
+        ),
+    };
+    remarks.say(
+        Severity::Warning,
+        Cause::InterfaceMissing,
+        path.as_str(),
+        message,
+    );
 }

@@ -23,6 +23,19 @@ pub fn settings(
     object: &Settings,
     secrets: &BTreeMap<SecretName, BTreeSet<String>>,
 ) -> (Option<NodeSettings>, Vec<Finding>) {
+    check(object, Some(secrets))
+}
+
+/// As [`settings`], where Secrets are not to be read: whether they exist is for the agents to say.
+#[must_use]
+pub fn settings_of_cluster(object: &Settings) -> (Option<NodeSettings>, Vec<Finding>) {
+    check(object, None)
+}
+
+fn check(
+    object: &Settings,
+    secrets: Option<&BTreeMap<SecretName, BTreeSet<String>>>,
+) -> (Option<NodeSettings>, Vec<Finding>) {
     let name = object.metadata.name.as_deref().unwrap_or_default();
     let mut remarks = Remarks::of(ObjectName::new("Settings", name));
     if object.metadata.namespace.is_some() {
@@ -62,7 +75,7 @@ pub fn settings(
         name: reference.name.clone(),
         key: reference.key.clone(),
     });
-    if let Some(key) = &key {
+    if let (Some(key), Some(secrets)) = (&key, secrets) {
         let find = |name: &SecretName| secrets.get(name);
         secret::exists(key, "spec.heartbeat.secretRef", find, &mut remarks);
     }
@@ -135,6 +148,18 @@ mod tests {
         assert_eq!(settings.heartbeat_interval.unwrap().as_millis(), 200);
         let key = settings.heartbeat_key.unwrap().to_string();
         assert_eq!(key, "vipkeeper-keys/installation[key]");
+    }
+
+    #[test]
+    fn the_operator_reads_no_secret() {
+        let object = json!({
+            "apiVersion": "vipkeeper.io/v1alpha1", "kind": "Settings", "metadata": {"name": "default"},
+            "spec": {"heartbeat": {"secretRef": {"name": "nothing", "key": "key"}}},
+        });
+        let (settings, findings) = settings_of_cluster(&serde_json::from_value(object).unwrap());
+        assert_eq!(findings, []);
+        let key = settings.unwrap().heartbeat_key.unwrap().to_string();
+        assert_eq!(key, "vipkeeper-keys/nothing[key]");
     }
 
     #[test]

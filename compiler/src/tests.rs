@@ -1,6 +1,7 @@
 //! Good and bad objects with what is said about them.
 
 mod absence;
+mod causes;
 mod edits;
 mod groups;
 mod placement;

@@ -3,15 +3,15 @@
 //! A segment is the subnets of the interface as the agents of the router's nodes report it; until one does it is the
 //! whole cluster, which costs VRIDs and breaks nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
-
-use vipkeeper_crds::InterfaceChoice;
 
 use crate::address;
 use crate::conflict::Claims;
-use crate::finding::Remarks;
-use crate::index::{Entry, Foreign, Index, ReportedInterface, Setting};
+use crate::entry::Entry;
+use crate::finding::{Cause, Remarks, Severity};
+use crate::index::{Foreign, Index, Setting};
+use crate::interface::fits;
 use crate::placement;
 use crate::router::{Candidates, Router};
 
@@ -53,41 +53,33 @@ impl Segment {
     }
 }
 
-/// The segment of each router that is not refused by its own rules.
-pub(crate) struct Segments<'a>(BTreeMap<&'a str, Segment>);
-
-impl<'a> Segments<'a> {
-    pub(crate) fn of(index: &'a Index) -> Self {
-        let entries = index.by_age().into_iter();
-        let segments = entries.filter_map(|(name, entry)| {
-            let router = entry.router.as_ref()?;
-            Some((name, segment(index, entry, router)))
-        });
-        Self(segments.collect())
-    }
-
-    pub(crate) fn get(&self, router: &str) -> &Segment {
-        self.0.get(router).unwrap_or(&Segment::Everywhere)
-    }
+/// The segment of `router`; that of one that is refused by its own rules, or is not there, is the whole cluster.
+pub(crate) fn segment_of<'a>(index: &'a Index, router: &str) -> &'a Segment {
+    let entry = index.entries().get(router);
+    let entry = entry.and_then(|e| Some((e, e.router.as_ref()?)));
+    entry.map_or(&Segment::Everywhere, |(entry, router)| {
+        let segment = &entry.derived.segment;
+        segment.get_or_init(|| segment_now(index, entry, router))
+    })
 }
 
 /// The VRID of a router for which none is written: that which it had, else a free one. Says if there is none.
 pub(crate) fn allocated(
     index: &Index,
     router: &Router,
-    segments: &Segments<'_>,
     claims: &Claims<'_>,
     remarks: &mut Remarks,
 ) -> Option<u8> {
-    let segment = segments.get(&router.name);
-    let mut taken = claims.vrids(router, segment);
+    let segment = segment_of(index, &router.name);
     let previous = index.previous(&router.name);
     let previous = previous.and_then(|p| p.virtual_router_id);
-    if let Some(vrid) = previous.filter(|vrid| *vrid > 0 && !taken.contains(vrid)) {
+    let is_free = |vrid: &u8| *vrid > 0 && !claims.has(router, *vrid, segment);
+    if let Some(vrid) = previous.filter(is_free) {
         return Some(vrid);
     }
-    taken.extend(wanted_by_others(index, router, segments));
-    let heard = index.foreign.iter();
+    let mut taken = claims.vrids(router, segment);
+    taken.extend(wanted_by_others(index, router));
+    let heard = index.foreign.values().flatten();
     let heard = heard.filter(|f| router.families.contains(&f.family) && segment.heard(f));
     let (peers, strangers): (Vec<_>, Vec<_>) = heard.partition(|f| is_peer(router, f));
     taken.extend(strangers.iter().map(|f| f.virtual_router_id));
@@ -96,7 +88,9 @@ pub(crate) fn allocated(
     let mut wanted = peers.chain(from_the_name(&router.name));
     let free = wanted.find(|vrid| *vrid > 0 && !taken.contains(vrid));
     if free.is_none() {
-        remarks.error(
+        remarks.say(
+            Severity::Error,
+            Cause::Taken,
             "spec.virtualRouterId",
             "all 255 VRIDs of the link are in use: put more addresses into one router, or use another link",
         );
@@ -113,12 +107,12 @@ pub(crate) fn heard_elsewhere(
     segment: &Segment,
     remarks: &mut Remarks,
 ) {
-    let same = |f: &&Foreign| {
-        let alike = f.virtual_router_id == vrid && router.families.contains(&f.family);
-        alike && !is_peer(router, f)
-    };
-    if let Some(foreign) = index.foreign.iter().filter(same).find(|f| segment.heard(f)) {
-        remarks.warn(
+    let same = |f: &&Foreign| router.families.contains(&f.family) && !is_peer(router, f);
+    let mut heard = index.foreign.get(&vrid).into_iter().flatten().filter(same);
+    if let Some(foreign) = heard.find(|f| segment.heard(f)) {
+        remarks.say(
+            Severity::Warning,
+            Cause::ForeignVrid,
             "spec.virtualRouterId",
             format!(
                 "{} advertises VRID {vrid} for other addresses: change its VRID, or say another one here",
@@ -131,18 +125,33 @@ pub(crate) fn heard_elsewhere(
 /// Whether somebody advertises exactly the router's addresses of the family.
 fn is_peer(router: &Router, foreign: &Foreign) -> bool {
     let own = router.addresses_of(foreign.family);
-    let own: BTreeSet<IpAddr> = own.into_iter().map(|a| a.address).collect();
-    own == foreign.addresses
+    foreign.addresses_hash == Some(list_hash(own.iter().map(|a| a.address)))
+}
+
+/// A hash of a list of addresses that does not depend on its order, as agents write it of what they hear: the
+/// wrapping sum of each address's FNV-1a over its octets.
+#[must_use]
+pub fn list_hash(addresses: impl Iterator<Item = IpAddr>) -> u64 {
+    let fold = |bytes: &[u8]| {
+        bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    };
+    let hashes = addresses.map(|address| match address {
+        IpAddr::V4(a) => fold(&a.octets()),
+        IpAddr::V6(a) => fold(&a.octets()),
+    });
+    hashes.fold(0, u64::wrapping_add)
 }
 
 /// What other routers of the link say or had, younger ones too: they shall not lose it to one that is flexible.
-fn wanted_by_others(index: &Index, router: &Router, segments: &Segments<'_>) -> BTreeSet<u8> {
-    let segment = segments.get(&router.name);
+fn wanted_by_others(index: &Index, router: &Router) -> BTreeSet<u8> {
+    let segment = segment_of(index, &router.name);
     let mut wanted = BTreeSet::new();
-    for (name, entry) in index.by_age() {
+    for (name, entry) in index.entries() {
         let other = entry.router.as_ref();
         let other = other.filter(|o| o.name != router.name && o.meets(router));
-        if let Some(other) = other.filter(|_| !segment.apart(segments.get(name))) {
+        if let Some(other) = other.filter(|_| !segment.apart(segment_of(index, name))) {
             let previous = || index.previous(name).and_then(|p| p.virtual_router_id);
             wanted.extend(other.vrid.or_else(previous));
         }
@@ -157,7 +166,7 @@ fn from_the_name(name: &str) -> impl Iterator<Item = u8> {
 }
 
 /// Where the nodes of a router say that its interface is.
-fn segment(index: &Index, entry: &Entry, router: &Router) -> Segment {
+fn segment_now(index: &Index, entry: &Entry, router: &Router) -> Segment {
     match index.setting {
         Setting::Standalone => return Segment::Everywhere,
         Setting::Cluster => {}
@@ -167,7 +176,7 @@ fn segment(index: &Index, entry: &Entry, router: &Router) -> Segment {
         Candidates::Balanced(_) => entry.matching.keys().map(String::as_str).collect(),
     };
     let reported = nodes.into_iter().filter_map(|n| index.interfaces.get(n));
-    let interfaces = reported.filter_map(|all| all.iter().find(|i| chosen(router, i)));
+    let interfaces = reported.filter_map(|all| all.iter().find(|i| fits(&router.interface, i)));
     let prefixes = interfaces.flat_map(|interface| &interface.prefixes);
     let subnets: BTreeSet<(IpAddr, u8)> = prefixes
         .filter(|(a, _)| !address::link_local(*a))
@@ -177,25 +186,5 @@ fn segment(index: &Index, entry: &Entry, router: &Router) -> Segment {
         Segment::Everywhere
     } else {
         Segment::Subnets(subnets)
-    }
-}
-
-/// Whether the router would choose this interface.
-fn chosen(router: &Router, interface: &ReportedInterface) -> bool {
-    let within = |network: IpAddr, length: u8| {
-        let mut prefixes = interface.prefixes.iter();
-        prefixes.any(|(a, _)| address::holds(network, length, *a))
-    };
-    match &router.interface {
-        InterfaceChoice::Name { name } => *name == interface.name,
-        InterfaceChoice::Subnet {
-            network,
-            prefix_length,
-        } => within(*network, *prefix_length),
-        InterfaceChoice::DefaultRoute { family } => interface.default_route.contains(family),
-        InterfaceChoice::Around { address } => {
-            let mut prefixes = interface.prefixes.iter();
-            prefixes.any(|(a, length)| address::holds(*a, *length, *address))
-        }
     }
 }

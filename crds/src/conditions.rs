@@ -51,6 +51,23 @@ pub enum ConditionType {
     Degraded,
 }
 
+impl ConditionType {
+    /// As the API writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::Ready => "Ready",
+            Self::SplitBrain => "SplitBrain",
+            Self::NoActive => "NoActive",
+            Self::VridConflict => "VRIDConflict",
+            Self::AddressConflict => "AddressConflict",
+            Self::PeerRejected => "PeerRejected",
+            Self::Degraded => "Degraded",
+        }
+    }
+}
+
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionStatus {
@@ -176,6 +193,7 @@ mod tests {
         });
         let read: Condition = serde_json::from_value(condition.clone()).unwrap();
         assert_eq!(read.kind, ConditionType::VridConflict);
+        assert_eq!(read.kind.as_str(), condition["type"]);
         assert_eq!(serde_json::to_value(&read).unwrap(), condition);
     }
 }

@@ -1,95 +1,264 @@
-//! Carries writes out: server-side apply, several at a time, and what fails again later.
+//! Carries writes out: server-side apply, several at a time, and what fails is looked at again later.
 //!
-//! Never decides what to write. A write that fails concerns its own object alone.
+//! Never decides what to write. A write that fails, or hangs, concerns its own object alone. The queue holds one write
+//! for each object, the newest; two of one object are never on their way together.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::future::pending;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client};
 use serde_json::json;
-use tracing::{debug, warn};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
 use vipkeeper_crds::{NodeConfig, VirtualRouter};
 
-use crate::cluster::{Change, Kind, Write};
+use crate::change::{Change, Kind, Owner, Subject, Write};
+use crate::metrics::Metrics;
+use crate::news::News;
 
 /// The name under which our fields are kept.
 pub const MANAGER: &str = "vipkeeper-operator";
 /// Writes that are on their way at once.
 const AT_ONCE: usize = 16;
+/// For how long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The first pause after a failure; doubled each time up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
 
-/// What failed lately, by object.
-#[derive(Debug, Default)]
+/// What is to be written, what is on its way, and what failed lately.
 pub struct Writer {
-    failures: BTreeMap<(&'static str, String), Failure>,
+    client: Client,
+    metrics: Metrics,
+    queue: BTreeMap<Subject, (Owner, Write)>,
+    flying: BTreeSet<Subject>,
+    tasks: JoinSet<(Subject, Owner, Write, Outcome)>,
+    failures: BTreeMap<Subject, Failure>,
+    patience: Duration,
 }
 
-#[derive(Clone, Copy, Debug)]
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("queue", &self.queue)
+            .field("flying", &self.flying)
+            .field("failures", &self.failures)
+            .finish_non_exhaustive()
+    }
+}
+
+type Outcome = Result<Option<Change>, Error>;
+
+/// Why something was not written.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("no answer within {0:?}")]
+    Silence(Duration),
+    #[error("{0}")]
+    Refused(#[from] kube::Error),
+}
+
+#[derive(Clone, Debug)]
 struct Failure {
+    owner: Owner,
     count: u32,
     again_at: Instant,
+    told: bool,
+}
+
+/// What came of a write.
+#[derive(Debug)]
+pub struct Done {
+    /// What the API server says that the object is now; `None` if it did not say, or if the write failed.
+    pub change: Option<Change>,
+    /// What is worth telling of the router.
+    pub news: Option<(String, Vec<News>)>,
 }
 
 impl Writer {
-    /// Carries out `writes` but for those whose object failed a moment ago; gives what the API server says the
-    /// objects are now, and when there is something to try again.
-    pub async fn carry_out(
-        &mut self,
-        client: &Client,
-        writes: Vec<Write>,
-    ) -> (Vec<Change>, Option<Instant>) {
-        let now = Instant::now();
-        let subjects: BTreeSet<_> = writes.iter().map(key).collect();
-        self.failures.retain(|key, _| subjects.contains(key));
-        let due = writes.into_iter().filter(|write| {
-            let failure = self.failures.get(&key(write));
-            failure.is_none_or(|failure| failure.again_at <= now)
-        });
-        let due: Vec<Write> = due.collect();
-        let outcomes: Vec<_> = futures::stream::iter(due)
-            .map(|write| async move {
-                let outcome = carry_out(client, &write).await;
-                (key(&write), outcome)
-            })
-            .buffered(AT_ONCE)
-            .collect()
-            .await;
-        let mut changes = Vec::new();
-        for (key, outcome) in outcomes {
-            match outcome {
-                Ok(change) => {
-                    self.failures.remove(&key);
-                    changes.extend(change);
-                }
-                Err(error) => self.fail(key, &error),
-            }
+    /// With nothing to do.
+    #[must_use]
+    pub fn new(client: Client, metrics: Metrics) -> Self {
+        Self {
+            client,
+            metrics,
+            queue: BTreeMap::new(),
+            flying: BTreeSet::new(),
+            tasks: JoinSet::new(),
+            failures: BTreeMap::new(),
+            patience: PATIENCE,
         }
-        let again = self.failures.values().map(|f| f.again_at).min();
-        (changes, again)
     }
 
-    fn fail(&mut self, key: (&'static str, String), error: &kube::Error) {
-        let count = self
-            .failures
-            .get(&key)
-            .map_or(0, |f| f.count)
-            .saturating_add(1);
-        let pause = FIRST_PAUSE.saturating_mul(1 << count.saturating_sub(1).min(10));
+    /// As [`Self::new`], with another patience, for tests.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// `writes` take the place of what was to be written for `owner`.
+    pub fn plan(&mut self, owner: &Owner, writes: Vec<Write>) {
+        self.queue.retain(|_, (other, _)| other != owner);
+        let subjects: BTreeSet<Subject> = writes.iter().map(Write::subject).collect();
+        self.failures
+            .retain(|subject, failure| failure.owner != *owner || subjects.contains(subject));
+        for write in writes {
+            self.queue.insert(write.subject(), (owner.clone(), write));
+        }
+    }
+
+    /// Forgets everything but what is on its way.
+    pub fn clear(&mut self) {
+        self.queue.clear();
+        self.failures.clear();
+    }
+
+    /// Sends what may be sent.
+    pub fn start(&mut self) {
+        let now = Instant::now();
+        while self.tasks.len() < AT_ONCE {
+            let free = |subject: &&Subject| {
+                let failure = self.failures.get(*subject);
+                !self.flying.contains(*subject)
+                    && failure.is_none_or(|f| f.told || f.again_at <= now)
+            };
+            let Some(subject) = self.queue.keys().find(free).cloned() else {
+                break;
+            };
+            if let Some((owner, write)) = self.queue.remove(&subject) {
+                self.flying.insert(subject.clone());
+                let (client, patience) = (self.client.clone(), self.patience);
+                self.tasks.spawn(async move {
+                    let outcome = match timeout(patience, carry_out(&client, &write)).await {
+                        Ok(outcome) => outcome.map_err(Error::from),
+                        Err(_) => Err(Error::Silence(patience)),
+                    };
+                    (subject, owner, write, outcome)
+                });
+            }
+        }
+        self.metrics.set_queue(self.queue.len() + self.tasks.len());
+    }
+
+    /// The next write that ends; never, if none is on its way.
+    pub async fn next(&mut self) -> Done {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Ok(ended)) => return self.end(ended),
+                // A task that panicked is our own bug, and said so; its object waits for the next full pass.
+                Some(Err(error)) => warn!(%error, "a write ended by itself"),
+                None => return pending().await,
+            }
+        }
+    }
+
+    /// The next write that has ended already.
+    pub fn try_next(&mut self) -> Option<Done> {
+        let ended = self.tasks.try_join_next()?.ok()?;
+        Some(self.end(ended))
+    }
+
+    /// Whose failed writes may be decided upon again.
+    pub fn due(&mut self) -> Vec<Owner> {
+        let now = Instant::now();
+        let due = self.failures.values_mut();
+        let due = due.filter(|f| !f.told && f.again_at <= now);
+        due.map(|failure| {
+            failure.told = true;
+            failure.owner.clone()
+        })
+        .collect()
+    }
+
+    /// When something may be tried again.
+    #[must_use]
+    pub fn wake(&self) -> Option<Instant> {
+        let waiting = self.failures.values().filter(|f| !f.told);
+        waiting.map(|f| f.again_at).min()
+    }
+
+    fn end(&mut self, ended: (Subject, Owner, Write, Outcome)) -> Done {
+        let (subject, owner, write, outcome) = ended;
+        self.flying.remove(&subject);
+        let word = write.word();
+        match outcome {
+            Ok(change) => {
+                self.metrics.wrote(word, "ok");
+                if self.failures.remove(&subject).is_some() {
+                    info!(?subject, "written after all");
+                }
+                let news = match write {
+                    Write::Status { router, news, .. } if !news.is_empty() => Some((router, news)),
+                    Write::Status { .. }
+                    | Write::Config(_)
+                    | Write::Remove { .. }
+                    | Write::Annotations { .. } => None,
+                };
+                Done { change, news }
+            }
+            Err(error) => {
+                self.metrics.wrote(word, error.word());
+                self.fail(subject, owner, &error);
+                Done {
+                    change: None,
+                    news: None,
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, subject: Subject, owner: Owner, error: &Error) {
+        let before = self.failures.get(&subject).map_or(0, |f| f.count);
+        let count = before.saturating_add(1);
+        let pause = FIRST_PAUSE.saturating_mul(1 << before.min(10));
         let pause = pause.min(LAST_PAUSE);
-        let (kind, name) = (key.0, key.1.as_str());
-        warn!(kind, name, %error, ?pause, "not written");
+        if error.is_a_race() && count == 1 {
+            debug!(?subject, %error, "not written yet");
+        } else {
+            warn!(?subject, %error, ?pause, "not written");
+        }
         let again_at = Instant::now() + pause;
-        self.failures.insert(key, Failure { count, again_at });
+        let failure = Failure {
+            owner,
+            count,
+            again_at,
+            told: false,
+        };
+        self.failures.insert(subject, failure);
     }
 }
 
-fn key(write: &Write) -> (&'static str, String) {
-    let (kind, name) = write.subject();
-    (kind, name.to_owned())
+impl Error {
+    /// Whether another writer was faster, which heals by itself.
+    fn is_a_race(&self) -> bool {
+        self.code() == Some(409)
+    }
+
+    fn code(&self) -> Option<u16> {
+        match self {
+            Self::Refused(kube::Error::Api(status)) => Some(status.code),
+            Self::Refused(_) | Self::Silence(_) => None,
+        }
+    }
+
+    /// In one word, for a metric.
+    fn word(&self) -> &'static str {
+        match (self, self.code()) {
+            (Self::Silence(_), _) => "timeout",
+            (_, Some(409)) => "conflict",
+            (_, Some(404)) => "gone",
+            (_, Some(401 | 403)) => "forbidden",
+            (_, Some(400 | 422)) => "invalid",
+            (_, Some(429)) => "throttled",
+            (_, Some(_)) => "error",
+            (_, None) => "unreachable",
+        }
+    }
 }
 
 async fn carry_out(client: &Client, write: &Write) -> kube::Result<Option<Change>> {
@@ -100,10 +269,17 @@ async fn carry_out(client: &Client, write: &Write) -> kube::Result<Option<Change
     match write {
         Write::Config(config) => {
             let name = config.metadata.name.as_deref().unwrap_or_default();
+            let mut metadata = json!({
+                "name": name,
+                "ownerReferences": config.metadata.owner_references,
+            });
+            if let Some(version) = &config.metadata.resource_version {
+                metadata["resourceVersion"] = json!(version);
+            }
             let object = json!({
                 "apiVersion": "vipkeeper.io/v1alpha1",
                 "kind": "NodeConfig",
-                "metadata": {"name": name, "ownerReferences": config.metadata.owner_references},
+                "metadata": metadata,
                 "spec": config.spec,
             });
             let now = configs
@@ -126,11 +302,16 @@ async fn carry_out(client: &Client, write: &Write) -> kube::Result<Option<Change
                 Err(error) => Err(error),
             }
         }
-        Write::Status { router, status } => {
+        Write::Status {
+            router,
+            version,
+            status,
+            news: _,
+        } => {
             let object = json!({
                 "apiVersion": "vipkeeper.io/v1alpha1",
                 "kind": "VirtualRouter",
-                "metadata": {"name": router},
+                "metadata": {"name": router, "resourceVersion": version},
                 "status": status,
             });
             let patch = Patch::Apply(object);
@@ -139,6 +320,7 @@ async fn carry_out(client: &Client, write: &Write) -> kube::Result<Option<Change
         }
         Write::Annotations {
             router,
+            version,
             annotations,
         } => {
             // Merged, not applied: nobody may be told of a conflict over what only remembers.
@@ -146,7 +328,8 @@ async fn carry_out(client: &Client, write: &Write) -> kube::Result<Option<Change
                 field_manager: Some(MANAGER.to_owned()),
                 ..PatchParams::default()
             };
-            let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
+            let metadata = json!({"annotations": annotations, "resourceVersion": version});
+            let patch = Patch::Merge(json!({ "metadata": metadata }));
             let now = routers.patch(router, &parameters, &patch).await?;
             Ok(Some(Change::Router(Box::new(now))))
         }

@@ -15,9 +15,13 @@ pub struct Cli {
     /// The namespace of the Lease.
     #[arg(long, env = "POD_NAMESPACE", default_value = "vipkeeper-system")]
     pub namespace: String,
-    /// Who this is, for the Lease: of several operators each needs its own.
-    #[arg(long, env = "POD_NAME", default_value = "vipkeeper-operator")]
-    pub identity: String,
+    /// Who this is, for the Lease: of several operators each needs its own. Default: `vipkeeper-operator-` and the
+    /// process's id and start.
+    #[arg(long, env = "POD_NAME")]
+    pub identity: Option<String>,
+    /// Where /healthz, /readyz and /metrics are served: ADDRESS:PORT, or :PORT for every address.
+    #[arg(long, default_value = ":9652")]
+    pub listen: String,
     /// How logs are written.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -40,6 +44,18 @@ pub struct TeardownArgs {
     /// Delete all VirtualRouters and Settings, too. Default: they stay, without a status.
     #[arg(long)]
     pub delete_objects: bool,
+}
+
+impl Cli {
+    /// Who this is: as said, or a name that no other operator has.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        self.identity.clone().unwrap_or_else(|| {
+            let began = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            let began = began.map_or(0, |since| since.as_micros());
+            format!("vipkeeper-operator-{}-{began:x}", std::process::id())
+        })
+    }
 }
 
 /// How logs are written.

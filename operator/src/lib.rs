@@ -4,19 +4,33 @@
 //! No agent needs it to be alive.
 //!
 //! - `watch`: the API server's streams as changes.
+//! - `change`: what comes in and goes out, as data.
 //! - `cluster`: all objects as they are, and what has to be written; pure.
-//! - `name`, `projection`: names of NodeConfigs; reports of agents as a router's status; pure.
-//! - `apply`: carries writes out.
+//! - `name`, `memory`, `inventory`: names of NodeConfigs; where a router's share is kept; reports of agents as the
+//!   compiler takes them; pure.
+//! - `claims`, `roll`: who is Active of those who say so; a new identity step by step; pure.
+//! - `projection`, `news`: reports of agents as a router's status; what of it is worth telling; pure.
+//! - `apply`, `publish`: carries writes out; tells news as Events.
 //! - `lease`: of several operators one writes.
+//! - `metrics`, `listen`: what the process does, as numbers; the port that serves them.
 //! - `runtime`: the loop that joins them.
 //! - `teardown`: what comes before an uninstallation.
 
 pub mod apply;
+pub mod change;
+mod claims;
 pub mod cli;
 pub mod cluster;
+mod inventory;
 pub mod lease;
+pub mod listen;
+pub mod memory;
+pub mod metrics;
 pub mod name;
-pub mod projection;
+pub mod news;
+mod projection;
+pub mod publish;
+mod roll;
 pub mod runtime;
 pub mod teardown;
 pub mod watch;

@@ -1,45 +1,45 @@
 //! What the agents of a router's candidates report, as the status of the router. Pure.
 //!
-//! An entry is a claim, not proof: of two that claim to be Active, those count that gave the nonce back.
+//! An entry is a claim, not proof: which claims count is `claims`' to say.
+
+mod conditions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use vipkeeper_compiler::{Allocation, Finding, Severity};
-use vipkeeper_crds::conditions::{Condition, ConditionStatus, ConditionType, Reason};
-use vipkeeper_crds::status::{
-    CandidateStatus, ElectionState, FamilyStatus, InstanceStatus, VirtualRouterStatus,
-};
+use vipkeeper_compiler::{Allocation, Finding};
+use vipkeeper_crds::conditions::{ConditionStatus, ConditionType};
+use vipkeeper_crds::status::{CandidateStatus, ElectionState, FamilyStatus, VirtualRouterStatus};
 use vipkeeper_crds::{AddressFamily, NodeConfig, VirtualRouter};
 
 /// Most entries of `status.nodes`.
 const MOST_NODES: usize = 128;
-/// Most characters of a message.
-const MOST_TEXT: usize = 1024;
 
 /// What a router's status is made of.
 #[derive(Clone, Debug)]
-pub struct Sources<'a> {
+pub(crate) struct Sources<'a> {
     /// The router.
-    pub router: &'a VirtualRouter,
+    pub(crate) router: &'a VirtualRouter,
     /// What it was given; `None` if it is refused.
-    pub allocation: Option<&'a Allocation>,
+    pub(crate) allocation: Option<&'a Allocation>,
     /// What there is to say about it.
-    pub findings: Vec<&'a Finding>,
+    pub(crate) findings: &'a [Finding],
     /// The families of its addresses.
-    pub families: BTreeSet<AddressFamily>,
+    pub(crate) families: BTreeSet<AddressFamily>,
     /// The NodeConfigs of its candidates as they are in the cluster, by node.
-    pub configs: BTreeMap<&'a str, &'a NodeConfig>,
+    pub(crate) configs: BTreeMap<&'a str, &'a NodeConfig>,
+    /// The claims to be Active that count.
+    pub(crate) counted: &'a BTreeSet<(String, AddressFamily)>,
 }
 
 /// The status of a router at `now`. Times of conditions and holders stay where nothing changed.
 #[must_use]
-pub fn status(sources: &Sources<'_>, now: &Time) -> VirtualRouterStatus {
+pub(crate) fn status(sources: &Sources<'_>, now: &Time) -> VirtualRouterStatus {
     let before = sources.router.status.clone().unwrap_or_default();
     let nodes = candidates(sources);
     let families = families(sources, &nodes, &before, now);
     let generation = sources.router.metadata.generation.unwrap_or_default();
-    let conditions = conditions(sources, &nodes, &families)
+    let conditions = conditions::conditions(sources, &nodes, &families)
         .into_iter()
         .map(|said| said.into_condition(generation, &before.conditions, now))
         .collect::<Vec<_>>();
@@ -60,7 +60,7 @@ pub fn status(sources: &Sources<'_>, now: &Time) -> VirtualRouterStatus {
 }
 
 fn candidates(sources: &Sources<'_>) -> Vec<CandidateStatus> {
-    let all = sources.allocation.iter().flat_map(|a| &a.candidates);
+    let all = sources.allocation.iter().flat_map(|a| &*a.candidates);
     let rows = all.flat_map(|candidate| {
         let config = sources.configs.get(candidate.node.as_str());
         let reported = config.and_then(|c| c.status.as_ref());
@@ -68,7 +68,7 @@ fn candidates(sources: &Sources<'_>) -> Vec<CandidateStatus> {
         rows.iter().map(|row| CandidateStatus {
             name: candidate.node.clone(),
             family: row.family,
-            state: row.state,
+            state: confirmed(row.state, sources, &candidate.node, row.family),
             priority: candidate.priority.into(),
             effective_priority: row.effective_priority,
             since: row.since.clone(),
@@ -78,6 +78,23 @@ fn candidates(sources: &Sources<'_>) -> Vec<CandidateStatus> {
         })
     });
     rows.take(MOST_NODES).collect()
+}
+
+fn confirmed(
+    state: ElectionState,
+    sources: &Sources<'_>,
+    node: &str,
+    family: AddressFamily,
+) -> ElectionState {
+    match state {
+        ElectionState::Active if !sources.counted.contains(&(node.to_owned(), family)) => {
+            ElectionState::Unknown
+        }
+        ElectionState::Active
+        | ElectionState::Backup
+        | ElectionState::Initialize
+        | ElectionState::Unknown => state,
+    }
 }
 
 fn families(
@@ -111,165 +128,18 @@ fn families(
         .collect()
 }
 
-fn actives(nodes: &[CandidateStatus], family: AddressFamily) -> Vec<&str> {
-    let active = |n: &&CandidateStatus| n.family == family && n.state == ElectionState::Active;
-    nodes
-        .iter()
-        .filter(active)
-        .map(|n| n.name.as_str())
-        .collect()
+/// The nodes that are in `state` for a family.
+fn those(nodes: &[CandidateStatus], family: AddressFamily, state: ElectionState) -> Vec<&str> {
+    let is_so = |n: &&CandidateStatus| n.family == family && n.state == state;
+    let named = nodes.iter().filter(is_so);
+    named.map(|n| n.name.as_str()).collect()
 }
 
 fn only_active(nodes: &[CandidateStatus], family: AddressFamily) -> Option<&str> {
-    match actives(nodes, family).as_slice() {
+    match those(nodes, family, ElectionState::Active).as_slice() {
         [one] => Some(one),
         [] | [_, _, ..] => None,
     }
-}
-
-/// A condition without its time.
-struct Said {
-    kind: ConditionType,
-    status: ConditionStatus,
-    reason: Reason,
-    message: String,
-}
-
-impl Said {
-    fn new(kind: ConditionType, status: ConditionStatus, reason: Reason) -> Self {
-        Self {
-            kind,
-            status,
-            reason,
-            message: reason.text().to_owned(),
-        }
-    }
-
-    fn because(mut self, message: String) -> Self {
-        self.message = message;
-        self
-    }
-
-    fn into_condition(self, generation: i64, before: &[Condition], now: &Time) -> Condition {
-        let earlier = before.iter().find(|c| c.kind == self.kind);
-        let since = earlier.filter(|c| c.status == self.status);
-        Condition {
-            kind: self.kind,
-            status: self.status,
-            reason: self.reason,
-            message: self.message.chars().take(MOST_TEXT).collect(),
-            last_transition_time: since.map_or(now, |c| &c.last_transition_time).clone(),
-            observed_generation: generation,
-        }
-    }
-}
-
-fn conditions(
-    sources: &Sources<'_>,
-    nodes: &[CandidateStatus],
-    families: &[FamilyStatus],
-) -> Vec<Said> {
-    let mut all = vec![accepted(sources), ready(sources, nodes, families)];
-    let several = families.iter().any(|f| actives(nodes, f.family).len() > 1);
-    if several {
-        let who = families.iter().flat_map(|f| actives(nodes, f.family));
-        let who: Vec<&str> = who.collect();
-        let text = format!("{}: {}", who.join(", "), Reason::SeveralActive.text());
-        all.push(
-            Said::new(
-                ConditionType::SplitBrain,
-                ConditionStatus::True,
-                Reason::SeveralActive,
-            )
-            .because(text),
-        );
-    }
-    let reported = !nodes.is_empty();
-    let vacant = families.iter().any(|f| actives(nodes, f.family).is_empty());
-    if reported && vacant {
-        all.push(Said::new(
-            ConditionType::NoActive,
-            ConditionStatus::True,
-            Reason::NobodyActive,
-        ));
-    }
-    all.extend(of_agents(sources));
-    all
-}
-
-fn accepted(sources: &Sources<'_>) -> Said {
-    let kind = ConditionType::Accepted;
-    let errors = sources.findings.iter();
-    let errors: Vec<String> = errors
-        .filter(|f| f.severity == Severity::Error)
-        .map(|f| format!("{}: {}", f.path, f.message))
-        .collect();
-    match sources.allocation {
-        None => Said::new(kind, ConditionStatus::False, Reason::Invalid).because(errors.join("; ")),
-        Some(allocation) if allocation.candidates.is_empty() => {
-            Said::new(kind, ConditionStatus::False, Reason::NoCandidates)
-        }
-        Some(_) => {
-            let refused = sources.configs.iter().find_map(|(node, config)| {
-                let acceptance = config.status.as_ref()?.acceptance.as_ref()?;
-                (!acceptance.accepted).then_some((node, acceptance))
-            });
-            match refused {
-                Some((node, acceptance)) => {
-                    Said::new(kind, ConditionStatus::False, acceptance.reason)
-                        .because(format!("{node}: {}", acceptance.message))
-                }
-                None => Said::new(kind, ConditionStatus::True, Reason::Valid),
-            }
-        }
-    }
-}
-
-fn ready(sources: &Sources<'_>, nodes: &[CandidateStatus], families: &[FamilyStatus]) -> Said {
-    let kind = ConditionType::Ready;
-    if sources.allocation.is_none() {
-        return Said::new(kind, ConditionStatus::False, Reason::NobodyActive);
-    }
-    if nodes.is_empty() || families.is_empty() {
-        return Said::new(kind, ConditionStatus::Unknown, Reason::Pending);
-    }
-    for family in families {
-        match actives(nodes, family.family).as_slice() {
-            [] => return Said::new(kind, ConditionStatus::False, Reason::NobodyActive),
-            [one] => {
-                let instance = instance(sources, one, family.family);
-                if !instance.is_some_and(|i| i.programmed) {
-                    return Said::new(kind, ConditionStatus::False, Reason::NotProgrammed);
-                }
-            }
-            [_, _, ..] => return Said::new(kind, ConditionStatus::False, Reason::SeveralActive),
-        }
-    }
-    Said::new(kind, ConditionStatus::True, Reason::OneActive)
-}
-
-fn instance<'a>(
-    sources: &Sources<'a>,
-    node: &str,
-    family: AddressFamily,
-) -> Option<&'a InstanceStatus> {
-    let status = sources.configs.get(node)?.status.as_ref()?;
-    status.families.iter().find(|i| i.family == family)
-}
-
-/// What agents say is abnormal: of each kind the first, with the node.
-fn of_agents(sources: &Sources<'_>) -> Vec<Said> {
-    let mut first: BTreeMap<ConditionType, Said> = BTreeMap::new();
-    for (node, config) in &sources.configs {
-        let instances = config.status.iter().flat_map(|s| &s.families);
-        for condition in instances.flat_map(|i| &i.conditions) {
-            first.entry(condition.kind).or_insert_with(|| {
-                Said::new(condition.kind, condition.status, condition.reason)
-                    .because(format!("{node}: {}", condition.message))
-            });
-        }
-    }
-    first.into_values().collect()
 }
 
 const fn status_word(status: ConditionStatus) -> &'static str {

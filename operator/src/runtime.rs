@@ -1,26 +1,36 @@
 //! The loop: changes in, writes out, for as long as this operator leads.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::Client;
+use kube::{Client, Resource as _, ResourceExt as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
+use vipkeeper_compiler::Finding;
 
-use crate::apply::Writer;
+use crate::apply::{Done, Writer};
+use crate::change::{Change, Now};
 use crate::cli::Cli;
-use crate::cluster::{Change, Cluster};
+use crate::cluster::Cluster;
 use crate::lease::Claim;
+use crate::listen::{self, Pulse};
+use crate::metrics::Metrics;
+use crate::news::News;
+use crate::publish::Publisher;
 use crate::watch as streams;
 
 /// Changes that come together are taken together.
 const TOGETHER: Duration = Duration::from_millis(20);
-/// Without any change everything is looked at again after this: Nodes become long not ready by the clock alone.
+/// Everything is looked at after this: Nodes become long not ready by the clock alone, and whatever was missed heals.
 const PASS: Duration = Duration::from_secs(600);
+/// The loop shows that it is alive at least so often.
+const TICK: Duration = Duration::from_secs(10);
 /// The Lease that says who writes.
 pub(crate) const LEASE: &str = "vipkeeper-operator";
 
@@ -29,71 +39,207 @@ pub(crate) const LEASE: &str = "vipkeeper-operator";
 /// # Errors
 /// When there is no way to the API server, or a part of it ended by itself.
 pub async fn run(cli: &Cli) -> anyhow::Result<()> {
+    let metrics = Metrics::new().context("the metrics")?;
+    let pulse = Pulse::default();
+    let listener = listen::listen(&cli.listen).await?;
+    let served = listen::serve(listener, pulse.clone(), metrics.clone());
     let client = Client::try_default()
         .await
         .context("the way to the API server")?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    let (mut claim, leads) = Claim::new(client.clone(), &cli.namespace, LEASE, &cli.identity);
+    let identity = cli.identity();
+    let (mut claim, leads) = Claim::new(client.clone(), &cli.namespace, LEASE, &identity);
     let (changes, mut tasks) = streams::start(&client);
+    let publisher = Publisher::start(client.clone(), &identity, metrics.clone());
+    let mut reconciler = Reconciler::new(client, metrics, pulse, publisher);
     let outcome = tokio::select! {
         () = claim.keep() => Ok(()),
-        outcome = reconcile(&client, changes, leads) => outcome,
+        outcome = reconciler.run(changes, leads) => outcome,
+        outcome = served => outcome,
         ended = tasks.join_next() => Err(anyhow::anyhow!("a watch ended: {ended:?}")),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };
     // Whatever was being written is done or was never begun; the next leader finds the same to do.
+    drop(reconciler);
     claim.release().await;
     info!("ended");
     outcome
 }
 
-async fn reconcile(
-    client: &Client,
-    mut changes: mpsc::Receiver<Change>,
-    mut leads: watch::Receiver<bool>,
-) -> anyhow::Result<()> {
-    let mut cluster = Cluster::default();
-    let mut writer = Writer::default();
-    let mut again: Option<Instant> = None;
-    loop {
-        let pause = again.map_or(PASS, |at| at.saturating_duration_since(Instant::now()));
-        tokio::select! {
-            change = changes.recv() => cluster.take(change.context("the watches ended")?),
-            changed = leads.changed() => changed.context("the Lease's task ended")?,
-            () = sleep(pause) => {}
+/// What the loop works with.
+#[derive(Debug)]
+pub struct Reconciler {
+    cluster: Cluster,
+    writer: Writer,
+    metrics: Metrics,
+    pulse: Pulse,
+    publisher: Publisher,
+    began: Instant,
+    passed: Instant,
+    leads: bool,
+    /// What was said about objects without a status; `None` before the first look.
+    said: Option<BTreeSet<String>>,
+}
+
+impl Reconciler {
+    /// Knows nothing yet.
+    #[must_use]
+    pub fn new(client: Client, metrics: Metrics, pulse: Pulse, publisher: Publisher) -> Self {
+        Self {
+            cluster: Cluster::default(),
+            writer: Writer::new(client, metrics.clone()),
+            metrics,
+            pulse,
+            publisher,
+            began: Instant::now(),
+            passed: Instant::now(),
+            leads: false,
+            said: None,
         }
-        take_together(&mut cluster, &mut changes).await;
-        if !*leads.borrow_and_update() {
-            again = None;
-            continue;
+    }
+
+    /// Takes `changes` in, and writes while it leads.
+    ///
+    /// # Errors
+    /// When one of the two channels ends.
+    pub async fn run(
+        &mut self,
+        mut changes: mpsc::Receiver<Change>,
+        mut leads: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
+        loop {
+            let pause = self.pause();
+            tokio::select! {
+                change = changes.recv() => {
+                    self.cluster.take(change.context("the watches ended")?);
+                    self.take_together(&mut changes).await;
+                }
+                done = self.writer.next() => {
+                    self.take_done(done);
+                    while let Some(done) = self.writer.try_next() {
+                        self.take_done(done);
+                    }
+                }
+                changed = leads.changed() => changed.context("the Lease's task ended")?,
+                () = sleep(pause) => {}
+            }
+            self.pulse.tick(self.cluster.is_complete());
+            self.metrics.show(&self.cluster);
+            let leads_now = *leads.borrow_and_update();
+            self.metrics.set_leader(leads_now);
+            if leads_now {
+                self.look();
+            } else {
+                self.writer.clear();
+            }
+            self.leads = leads_now;
+        }
+    }
+
+    fn look(&mut self) {
+        if !self.leads || self.passed.elapsed() >= PASS {
+            self.passed = Instant::now();
+            self.cluster.look_at_everything();
+        }
+        for owner in self.writer.due() {
+            self.cluster.look_at(owner);
         }
         let begun = Instant::now();
-        let writes = cluster.writes(&today());
-        let compiled = begun.elapsed();
-        if compiled > Duration::from_secs(1) {
-            warn!(?compiled, "compiling takes long");
+        let now = self.now();
+        let writes = self.cluster.writes(&now);
+        if !writes.is_empty() {
+            let took = begun.elapsed();
+            self.metrics.compiled(took);
+            if took > Duration::from_secs(1) {
+                warn!(?took, "compiling takes long");
+            }
         }
-        let (done, next) = writer.carry_out(client, writes).await;
-        done.into_iter().for_each(|change| cluster.take(change));
-        again = next;
+        for (owner, writes) in writes {
+            self.writer.plan(&owner, writes);
+        }
+        self.writer.start();
+        self.say_elsewhere();
+    }
+
+    fn take_done(&mut self, done: Done) {
+        if let Some(change) = done.change {
+            self.cluster.take(change);
+        }
+        if let Some((router, news)) = done.news {
+            let mut routers = self.cluster.routers();
+            if let Some(router) = routers.find(|r| r.name_any() == router) {
+                self.publisher.tell(&router.object_ref(&()), news);
+            }
+        }
+    }
+
+    /// What is found out about objects that have no status: in the log, and as Events from the second look on, so that
+    /// an operator that begins repeats nothing.
+    fn say_elsewhere(&mut self) {
+        if !self.cluster.is_complete() {
+            return;
+        }
+        let findings = self.cluster.findings_elsewhere();
+        let text = |f: &Finding| format!("{} {}: {}", f.object, f.path, f.message);
+        let now: BTreeSet<String> = findings.iter().map(|f| text(f)).collect();
+        let before = self.said.as_ref();
+        for finding in findings {
+            let text = text(finding);
+            if before.is_some_and(|before| before.contains(&text)) {
+                continue;
+            }
+            let (object, path) = (&finding.object, &finding.path);
+            warn!(%object, path, message = finding.message, "found");
+            if before.is_some() {
+                let news = News {
+                    warning: true,
+                    reason: "Invalid".to_owned(),
+                    note: format!("{path}: {}", finding.message),
+                };
+                self.publisher.tell(&reference(finding), vec![news]);
+            }
+        }
+        self.said = Some(now);
+    }
+
+    fn pause(&self) -> Duration {
+        let by_clock = self.cluster.wake();
+        let by_clock = by_clock.map(|at| at.saturating_sub(self.began.elapsed()));
+        let again = self.writer.wake();
+        let again = again.map(|at| at.saturating_duration_since(Instant::now()));
+        let pauses = by_clock.filter(|_| self.leads).into_iter().chain(again);
+        pauses.min().unwrap_or(TICK).min(TICK)
+    }
+
+    fn now(&self) -> Now {
+        let now = Timestamp::now();
+        Now {
+            // In whole seconds, as the API server writes times.
+            date: Time(Timestamp::from_second(now.as_second()).unwrap_or(now)),
+            clock: self.began.elapsed(),
+        }
+    }
+
+    async fn take_together(&mut self, changes: &mut mpsc::Receiver<Change>) {
+        let end = Instant::now() + TOGETHER;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match timeout(left, changes.recv()).await {
+                Ok(Some(change)) => self.cluster.take(change),
+                Ok(None) | Err(_) => return,
+            }
+        }
     }
 }
 
-/// In whole seconds, as the API server writes times.
-fn today() -> Time {
-    let now = Timestamp::now();
-    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
-}
-
-async fn take_together(cluster: &mut Cluster, changes: &mut mpsc::Receiver<Change>) {
-    let end = Instant::now() + TOGETHER;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        match timeout(left, changes.recv()).await {
-            Ok(Some(change)) => cluster.take(change),
-            Ok(None) | Err(_) => return,
-        }
+fn reference(finding: &Finding) -> ObjectReference {
+    let ours = finding.object.kind != "Node";
+    ObjectReference {
+        api_version: Some(if ours { "vipkeeper.io/v1alpha1" } else { "v1" }.to_owned()),
+        kind: Some(finding.object.kind.clone()),
+        name: Some(finding.object.name.clone()),
+        ..ObjectReference::default()
     }
 }

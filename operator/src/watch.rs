@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tracing::warn;
 use vipkeeper_crds::{NodeConfig, Settings, VirtualRouter};
 
-use crate::cluster::{Change, Kind};
+use crate::change::{Change, Kind};
 
 /// Changes that wait to be taken in; a stream waits when they are so many.
 const WAITING: usize = 1_024;

@@ -10,8 +10,8 @@ use vipkeeper_crds::{AddressFamily, NodeConfigSpec, VirtualRouter};
 
 use super::{balanced, merge, router};
 use crate::{
-    Allocation, Allocations, ConfigKey, Configurations, Foreign, Index, Previous,
-    ReportedInterface, SecretName, Setting, allocate, render,
+    Allocation, Allocations, ConfigKey, Configurations, Finding, Foreign, Index, Previous,
+    ReportedInterface, SecretName, Setting, allocate, list_hash, render,
 };
 
 const NODES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
@@ -182,7 +182,9 @@ impl Model {
                     virtual_router_id: *vrid,
                     family: AddressFamily::V4,
                     source: "10.0.1.250".parse().unwrap(),
-                    addresses: BTreeSet::from([format!("10.0.1.{vrid}").parse().unwrap()]),
+                    addresses_hash: Some(list_hash(
+                        [format!("10.0.1.{vrid}").parse().unwrap()].into_iter(),
+                    )),
                     heard_on: (vrid % 2 == 0).then(|| ("10.0.1.0".parse().unwrap(), 24)),
                 });
                 self.foreign = foreign.collect();
@@ -198,7 +200,8 @@ impl Model {
                 let mut changed = false;
                 for (name, allocation) in &allocations.routers {
                     let first = allocation.candidates.first().map(|c| c.node.clone());
-                    let previous = allocation.remember(first.filter(|_| *with_holder));
+                    let previous =
+                        allocation.remember(first.filter(|_| *with_holder).into_iter().collect());
                     changed |= index.set_previous(name, Some(previous.clone()));
                     self.previous.insert(name.clone(), previous);
                 }
@@ -286,7 +289,7 @@ fn quiet(n: u8, most: u8) -> VirtualRouter {
 fn remember(index: &mut Index, allocations: &Allocations) {
     if index.setting == Setting::Cluster {
         for (name, allocation) in &allocations.routers {
-            index.set_previous(name, Some(allocation.remember(None)));
+            index.set_previous(name, Some(allocation.remember(BTreeSet::new())));
         }
     }
 }
@@ -313,7 +316,22 @@ proptest! {
             let (allocations, configs) = full(&model.index(setting));
             prop_assert_eq!(configurations.allocations(), &allocations, "{:?}", edit);
             prop_assert_eq!(configurations.configs(), &configs, "{:?}", edit);
-            prop_assert_eq!(changed, differences(&before, &configs));
+            prop_assert_eq!(&changed.configs, &differences(&before, &configs));
+            for name in allocations.routers.keys().chain(allocated.routers.keys()) {
+                let is_so = allocations.routers.get(name) == allocated.routers.get(name);
+                prop_assert!(is_so || changed.routers.contains(name), "{:?}", edit);
+            }
+            let said = |all: &Allocations| {
+                let of = |f: &Finding| (f.object.clone(), f.clone());
+                all.findings.iter().map(of).collect::<Vec<_>>()
+            };
+            for (object, finding) in said(&allocations) {
+                prop_assert!(configurations.findings(&object).contains(&finding));
+            }
+            for (object, finding) in said(&allocated) {
+                let still = allocations.findings.contains(&finding);
+                prop_assert!(still || changed.objects.contains(&object), "{:?}", edit);
+            }
             if !matters {
                 prop_assert_eq!(allocations, allocated, "{:?} was said not to matter", edit);
             }

@@ -1,5 +1,7 @@
 //! Routers that move together.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use vipkeeper_crds::VirtualRouter;
 
@@ -111,7 +113,10 @@ fn a_router_that_joins_a_group_goes_where_the_group_is() {
     index.set_router(&member(1, balanced(json!({}))), 1);
     let before = allocate(&index);
     let holder = before.routers["r1"].candidates[0].node.clone();
-    index.set_previous("r1", Some(before.routers["r1"].remember(Some(holder))));
+    index.set_previous(
+        "r1",
+        Some(before.routers["r1"].remember(BTreeSet::from([holder]))),
+    );
     index.set_router(&member(2, balanced(json!({}))), 2);
     let after = allocate(&index);
     let nodes = |all: &crate::Allocation| {

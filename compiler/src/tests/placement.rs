@@ -70,7 +70,7 @@ fn previous(nodes: &[&str], holder: Option<&str>) -> Option<Previous> {
     Some(Previous {
         virtual_router_id: None,
         nodes: nodes.iter().map(|&n| n.to_owned()).collect(),
-        holder: holder.map(str::to_owned),
+        holders: holder.into_iter().map(str::to_owned).collect(),
     })
 }
 
@@ -286,12 +286,12 @@ fn a_withdrawn_candidate_stays_and_another_takes_its_place() {
         .into_iter()
         .find(|n| *n != x && *n != y)
         .unwrap();
-    index.set_previous("r", Some(first.routers["r"].remember(None)));
+    index.set_previous("r", Some(first.routers["r"].remember(BTreeSet::new())));
     index.set_node(&node(x, json!({"spec": {"unschedulable": true}})));
     for _ in 0..3 {
         let now = allocate(&index);
         assert_eq!(order(&now, "r"), [y, z, x], "and this lasts");
-        index.set_previous("r", Some(now.routers["r"].remember(None)));
+        index.set_previous("r", Some(now.routers["r"].remember(BTreeSet::new())));
     }
     index.set_node(&node(x, json!({})));
     assert_eq!(order(&allocate(&index), "r"), [y, z]);
@@ -413,7 +413,7 @@ fn in_a_cluster_new_routers_go_where_the_fewest_are() {
     assert_eq!(allocations.findings, []);
     assert_eq!(heads(&allocations), [4, 4, 4]);
     for (router, allocation) in &allocations.routers {
-        index.set_previous(router, Some(allocation.remember(None)));
+        index.set_previous(router, Some(allocation.remember(BTreeSet::new())));
     }
     index.remove_router("r1");
     index.remove_router("r2");

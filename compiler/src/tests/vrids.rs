@@ -8,6 +8,7 @@ use vipkeeper_crds::{AddressFamily, VirtualRouter};
 use super::{merge, node, router};
 use crate::{
     Allocations, Foreign, Index, Previous, ReportedInterface, Setting, Severity, allocate,
+    list_hash,
 };
 
 /// A router with an address of its own on `interface`, for which `vrid` is written or not.
@@ -50,7 +51,7 @@ fn foreign(vrid: u8, heard_on: Option<&str>) -> Foreign {
         virtual_router_id: vrid,
         family: AddressFamily::V4,
         source: "10.0.1.77".parse().unwrap(),
-        addresses: BTreeSet::from(["198.51.100.99".parse().unwrap()]),
+        addresses_hash: Some(list_hash(["198.51.100.99".parse().unwrap()].into_iter())),
         heard_on: heard_on.map(|a| (a.parse().unwrap(), 24)),
     }
 }
@@ -191,7 +192,7 @@ fn who_advertises_the_same_addresses_is_a_peer_whose_vrid_is_taken_over() {
     let own = vrid(&allocate(&index), "web");
     let wanted = if own == 77 { 78 } else { 77 };
     let peer = Foreign {
-        addresses: BTreeSet::from(["198.51.0.1".parse().unwrap()]),
+        addresses_hash: Some(list_hash(["198.51.0.1".parse().unwrap()].into_iter())),
         ..foreign(wanted, None)
     };
     index.set_foreign(BTreeSet::from([peer.clone()]));
@@ -199,7 +200,11 @@ fn who_advertises_the_same_addresses_is_a_peer_whose_vrid_is_taken_over() {
     assert_eq!(vrid(&allocations, "web"), wanted);
     assert_eq!(allocations.findings, []);
     let more = Foreign {
-        addresses: BTreeSet::from(["198.51.0.1".parse().unwrap(), "198.51.0.2".parse().unwrap()]),
+        addresses_hash: Some(list_hash(
+            ["198.51.0.1", "198.51.0.2"]
+                .map(|a| a.parse().unwrap())
+                .into_iter(),
+        )),
         ..peer
     };
     index.set_foreign(BTreeSet::from([more]));

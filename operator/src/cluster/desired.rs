@@ -1,0 +1,288 @@
+//! What one owner's objects should be, beside what they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{ObjectMeta, Resource as _};
+use vipkeeper_compiler::ConfigKey;
+use vipkeeper_crds::status::ElectionState;
+use vipkeeper_crds::{AddressFamily, NodeConfig, NodeConfigObjectSpec, NodeConfigSpec};
+
+use super::{Cluster, proper_name};
+use crate::change::{Now, Owner, Write};
+use crate::claims::{Hearing, Verdict};
+use crate::news::news;
+use crate::roll::{Configs, State, Step};
+use crate::{memory, name, projection};
+
+/// What the NodeConfigs of a router should be, by node.
+type Desired<'a> = BTreeMap<&'a str, &'a NodeConfigSpec>;
+
+impl Cluster {
+    /// What is to be written for a router.
+    pub(super) fn router_writes(&mut self, name: &str, now: &Now) -> Vec<Write> {
+        let Some(router) = self.routers.get(name) else {
+            self.claims.remove(name);
+            self.rolls.remove(name);
+            return self.removals(&Owner::Router(name.to_owned()), &BTreeSet::new());
+        };
+        let mut claims = self.claims.remove(name).unwrap_or_default();
+        let mut roll = self.rolls.remove(name).unwrap_or_default();
+        let desired = self.desired(name);
+        let actual = self.actual(name);
+        let hearing = self.hearing(name, &desired, &actual);
+        let mut verdict = claims.judge(&hearing, now);
+        let state = State {
+            desired: &desired,
+            actual: &actual,
+            holders: verdict.counted.iter().map(|(n, _)| n.as_str()).collect(),
+            proven: &verdict.proven,
+            open: verdict.open,
+        };
+        let step = roll.step(&state, now);
+        drop(hearing);
+        let mut writes = match &step {
+            Step::All => self.all_configs(name, &desired, &verdict),
+            Step::Prove(nodes) => Self::questions(&actual, nodes, &verdict),
+            Step::Leave(nodes) => nodes
+                .iter()
+                .filter_map(|node| removal(actual.get(node.as_str())?))
+                .collect(),
+            Step::Wait(_) | Step::Hold => Vec::new(),
+            Step::Switch(nodes) => {
+                let nonce = claims.renew(now);
+                verdict.nonce = Some((nonce, nodes.clone()));
+                let switched = desired.iter().filter(|(node, _)| nodes.contains(**node));
+                let switched: Desired<'_> = switched.map(|(n, c)| (*n, *c)).collect();
+                self.config_writes(name, &switched, &verdict)
+            }
+        };
+        let mut wake = verdict.wake;
+        if let Step::Wait(until) = step {
+            wake = Some(wake.map_or(until, |wake| wake.min(until)));
+        }
+        let allocation = self.configurations.allocations().routers.get(name);
+        let lacking = allocation.and_then(|a| memory::lacking(router, a));
+        let version = router.metadata.resource_version.clone();
+        if let Some(annotations) = lacking {
+            writes.push(Write::Annotations {
+                router: name.to_owned(),
+                version,
+                annotations,
+            });
+        } else {
+            let sources = projection::Sources {
+                router,
+                allocation,
+                findings: self.findings(name),
+                families: families(&desired),
+                configs: actual
+                    .iter()
+                    .filter(|(node, _)| desired.contains_key(*node))
+                    .map(|(node, config)| (*node, *config))
+                    .collect(),
+                counted: &verdict.counted,
+            };
+            let status = projection::status(&sources, &now.date);
+            if router.status.as_ref() != Some(&status) {
+                writes.push(Write::Status {
+                    router: name.to_owned(),
+                    version,
+                    news: news(router.status.as_ref(), &status),
+                    status: Box::new(status),
+                });
+            }
+        }
+        let previous = allocation.map(|a| a.remember(memory::holders(router)));
+        if let Some(previous) = previous {
+            self.index.set_previous(name, Some(previous));
+        }
+        self.claims.insert(name.to_owned(), claims);
+        self.rolls.insert(name.to_owned(), roll);
+        if let Some(wake) = wake {
+            self.wakes.insert(Owner::Router(name.to_owned()), wake);
+        }
+        writes
+    }
+
+    /// What is to be written for a Node: its settings.
+    pub(super) fn node_writes(&self, node: &str) -> Vec<Write> {
+        let owner = Owner::Node(node.to_owned());
+        let Some(uid) = self.nodes.get(node) else {
+            return self.removals(&owner, &BTreeSet::new());
+        };
+        let spec = NodeConfigObjectSpec {
+            node_name: node.to_owned(),
+            router: None,
+            confirm: None,
+            config: None,
+            settings: Some(self.settings.clone()),
+        };
+        let reference = OwnerReference {
+            api_version: "v1".to_owned(),
+            kind: "Node".to_owned(),
+            name: node.to_owned(),
+            uid: uid.clone(),
+            ..OwnerReference::default()
+        };
+        let name = name::of_node(node);
+        let mut writes = self.removals(&owner, &BTreeSet::from([name.clone()]));
+        writes.extend(self.config_write(name, spec, reference));
+        writes
+    }
+
+    fn desired<'a>(&'a self, router: &str) -> Desired<'a> {
+        let allocation = self.configurations.allocations().routers.get(router);
+        let candidates = allocation.into_iter().flat_map(|a| &*a.candidates);
+        let rendered = candidates.filter_map(|candidate| {
+            let key = ConfigKey {
+                router: router.to_owned(),
+                node: candidate.node.clone(),
+            };
+            let config = self.configurations.configs().get(&key)?;
+            Some((candidate.node.as_str(), config))
+        });
+        rendered.collect()
+    }
+
+    /// The NodeConfigs of a router that have the names they should have.
+    fn actual<'a>(&'a self, router: &str) -> Configs<'a> {
+        let owned = self.owned.get(&Owner::Router(router.to_owned()));
+        let configs = owned.into_iter().flatten();
+        let configs = configs.filter_map(|name| {
+            let config = self.configs.get(name)?;
+            (proper_name(config) == *name).then_some((config.spec.node_name.as_str(), config))
+        });
+        configs.collect()
+    }
+
+    fn hearing<'a>(
+        &'a self,
+        router: &str,
+        desired: &Desired<'a>,
+        actual: &Configs<'a>,
+    ) -> Hearing<'a> {
+        let mut hearing = Hearing::default();
+        for (node, config) in actual {
+            let Some(status) = &config.status else {
+                continue;
+            };
+            let instances = status.families.iter();
+            let active = instances.filter(|i| i.state == ElectionState::Active);
+            let families: Vec<AddressFamily> = active.map(|i| i.family).collect();
+            if families.is_empty() {
+                continue;
+            }
+            hearing.claims.extend(families.iter().map(|f| (*node, *f)));
+            let asked = (config.spec.confirm.as_deref(), status.confirm.as_deref());
+            hearing.asked.insert(*node, asked);
+            if self.index.is_long_not_ready(node) || !self.nodes.contains_key(*node) {
+                hearing.doubted.insert(*node);
+            }
+        }
+        if let Some(status) = self.routers.get(router).and_then(|r| r.status.as_ref()) {
+            let before = status.families.iter();
+            let before = before.filter_map(|f| Some((f.active_node.as_deref()?, f.family)));
+            hearing.before.extend(before);
+        }
+        let state = State {
+            desired,
+            actual,
+            holders: hearing.claims.iter().map(|(n, _)| *n).collect(),
+            proven: &BTreeSet::new(),
+            open: true,
+        };
+        hearing.prove = state.concerns_a_holder();
+        hearing
+    }
+
+    /// Everything as it should be.
+    fn all_configs(&self, router: &str, desired: &Desired<'_>, verdict: &Verdict) -> Vec<Write> {
+        let names = desired.keys().map(|node| name::of_router(router, node));
+        let mut writes = self.config_writes(router, desired, verdict);
+        let owner = Owner::Router(router.to_owned());
+        writes.extend(self.removals(&owner, &names.collect()));
+        writes
+    }
+
+    fn config_writes(&self, router: &str, desired: &Desired<'_>, verdict: &Verdict) -> Vec<Write> {
+        let Some(owner) = self.routers.get(router).and_then(|r| r.owner_ref(&())) else {
+            return Vec::new();
+        };
+        let writes = desired.iter().filter_map(|(node, config)| {
+            let asked = verdict.nonce.as_ref();
+            let asked = asked.filter(|(_, nodes)| nodes.contains(*node));
+            let spec = NodeConfigObjectSpec {
+                node_name: (*node).to_owned(),
+                router: Some(router.to_owned()),
+                confirm: asked.map(|(nonce, _)| nonce.clone()),
+                config: Some((*config).clone()),
+                settings: None,
+            };
+            self.config_write(name::of_router(router, node), spec, owner.clone())
+        });
+        writes.collect()
+    }
+
+    /// Asks `nodes` for the nonce and changes nothing else.
+    fn questions(actual: &Configs<'_>, nodes: &BTreeSet<String>, verdict: &Verdict) -> Vec<Write> {
+        let Some((nonce, _)) = &verdict.nonce else {
+            return Vec::new();
+        };
+        let writes = nodes.iter().filter_map(|node| {
+            let config = actual.get(node.as_str())?;
+            if config.spec.confirm.as_ref() == Some(nonce) {
+                return None;
+            }
+            let mut asked = (*config).clone();
+            asked.spec.confirm = Some(nonce.clone());
+            asked.status = None;
+            Some(Write::Config(Box::new(asked)))
+        });
+        writes.collect()
+    }
+
+    /// The write that makes a NodeConfig what it should be, if it is not.
+    fn config_write(
+        &self,
+        name: String,
+        spec: NodeConfigObjectSpec,
+        owner: OwnerReference,
+    ) -> Option<Write> {
+        let actual = self.configs.get(&name);
+        let owners = Some(vec![owner]);
+        let is_so = actual.is_some_and(|actual| {
+            actual.spec == spec && actual.metadata.owner_references == owners
+        });
+        let config = NodeConfig {
+            metadata: ObjectMeta {
+                name: Some(name),
+                owner_references: owners,
+                resource_version: actual.and_then(|a| a.metadata.resource_version.clone()),
+                ..ObjectMeta::default()
+            },
+            spec,
+            status: None,
+        };
+        (!is_so).then(|| Write::Config(Box::new(config)))
+    }
+
+    /// The owner's NodeConfigs go, but for those named so.
+    fn removals(&self, owner: &Owner, keep: &BTreeSet<String>) -> Vec<Write> {
+        let owned = self.owned.get(owner).into_iter().flatten();
+        let superfluous = owned.filter(|name| !keep.contains(*name));
+        let configs = superfluous.filter_map(|name| self.configs.get(name));
+        configs.filter_map(removal).collect()
+    }
+}
+
+fn removal(config: &NodeConfig) -> Option<Write> {
+    let (name, uid) = (config.metadata.name.clone()?, config.metadata.uid.clone()?);
+    Some(Write::Remove { name, uid })
+}
+
+/// The families that the configurations have.
+fn families(desired: &Desired<'_>) -> BTreeSet<AddressFamily> {
+    let configs = desired.values().flat_map(|config| &config.families);
+    configs.map(|family| family.family).collect()
+}
