@@ -25,7 +25,7 @@ use super::pauses::Pauses;
 use super::server::{Server, Unanswered};
 use super::told::Told;
 use crate::clock;
-use crate::source::Desired;
+use crate::source::{DOCUMENT, Desired, Diagnosis, Position, Severity};
 
 /// Events that come together are taken together: so long after the last, so long at most.
 const QUIET: Duration = Duration::from_millis(5);
@@ -59,6 +59,8 @@ pub(super) struct Follower {
     /// When the definitions are to be asked for again.
     ask_again: Option<Instant>,
     told_at: Option<Instant>,
+    /// Why the API server is not believed.
+    foreign: Option<String>,
 }
 
 /// Why a session ends.
@@ -114,6 +116,7 @@ impl Follower {
             secrets: BTreeMap::new(),
             ask_again: None,
             told_at: None,
+            foreign: None,
         };
         (follower, desired, rosters)
     }
@@ -216,13 +219,17 @@ impl Follower {
         let found = self.server.identity().await.map_err(End::Unidentified)?;
         if self.assignment.identify(found.clone()) {
             self.told_at = None;
+            self.foreign = None;
             return Ok(());
         }
-        Err(End::Foreign {
+        let end = End::Foreign {
             found,
             known: self.assignment.cluster().unwrap_or_default().to_owned(),
             path: self.cache.path().to_owned(),
-        })
+        };
+        self.foreign = Some(end.to_string());
+        self.publish();
+        Err(end)
     }
 
     /// Waits until `wake`, or until this process may write the cache.
@@ -322,7 +329,15 @@ impl Follower {
         if !self.assignment.is_verified() {
             return;
         }
-        let in_force = self.assignment.in_force();
+        let mut in_force = self.assignment.in_force();
+        let foreign = self.foreign.iter().map(|message| Diagnosis {
+            file: "API server".to_owned(),
+            position: Position::START,
+            severity: Severity::Warning,
+            path: DOCUMENT.to_owned(),
+            message: message.clone(),
+        });
+        in_force.findings.extend(foreign);
         self.offer.send_if_modified(|last| {
             let next = desired(in_force, last.generation);
             if last.generation > 0 && next == **last {

@@ -1,0 +1,255 @@
+//! The follower and an API server that does what API servers do on bad days: nothing in force changes that should not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::super::Roster;
+use super::super::cache::Cache;
+use super::super::follower::Follower;
+use super::super::server::Server;
+use super::node_config;
+use super::world::World;
+use crate::scratch::Directory;
+use crate::source::Desired;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A follower of `world` that keeps its cache in `directory`.
+struct Followed {
+    desired: watch::Receiver<Arc<Desired>>,
+    roster: watch::Receiver<Arc<Roster>>,
+    in_charge: watch::Sender<bool>,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Followed {
+    fn start(client: &kube::Client, directory: &Directory) -> Self {
+        let server = Server::new(client.clone(), "keys".to_owned());
+        let cache = Cache::new(directory.path(), "a");
+        let (in_charge, may_write) = watch::channel(true);
+        let (follower, desired, roster) = Follower::new("a".to_owned(), server, cache, may_write);
+        Self {
+            desired,
+            roster,
+            in_charge,
+            task: tokio::spawn(follower.run()),
+        }
+    }
+
+    fn routers(&self) -> Vec<String> {
+        let desired = self.desired.borrow();
+        desired.configs.iter().map(|c| c.router.clone()).collect()
+    }
+
+    async fn until(&mut self, what: &str, seen: impl Fn(&Desired) -> bool) {
+        let waiting = self.desired.wait_for(|desired| seen(desired));
+        let found = timeout(SOON, waiting).await.is_ok();
+        assert!(found, "{what} did not happen: {:?}", self.routers());
+    }
+
+    async fn until_routers(&mut self, wanted: &[&str]) {
+        let what = format!("{wanted:?}");
+        self.until(&what, |desired| {
+            let routers = desired.configs.iter().map(|c| c.router.as_str());
+            routers.eq(wanted.iter().copied())
+        })
+        .await;
+    }
+
+    /// Ends it as a killed process ends, once nothing is being written any more.
+    async fn kill(self, directory: &Directory) {
+        let in_force = self.routers();
+        eventually("the cache", || cached(directory) == in_force).await;
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+        drop(self.in_charge);
+    }
+}
+
+async fn eventually(what: &str, seen: impl Fn() -> bool) {
+    let mut look = tokio::time::interval(Duration::from_millis(5));
+    let waiting = async {
+        while !seen() {
+            look.tick().await;
+        }
+    };
+    assert!(
+        timeout(SOON, waiting).await.is_ok(),
+        "{what} did not happen"
+    );
+}
+
+fn plain(router: &str) -> serde_json::Value {
+    node_config(router, |_| {})
+}
+
+/// The routers in the cache.
+fn cached(directory: &Directory) -> Vec<String> {
+    let cache = Cache::new(directory.path(), "a");
+    let objects = cache.read().map_or_else(Vec::new, |saved| saved.objects);
+    let configs = objects.into_iter().filter_map(|object| object.config);
+    configs.map(|config| config.router).collect()
+}
+
+#[tokio::test]
+async fn what_the_api_server_has_and_changes_is_in_force() {
+    let (world, client) = World::start().await;
+    let directory = Directory::new();
+    world.apply(plain("web"));
+    let mut followed = Followed::start(&client, &directory);
+    followed.until_routers(&["web"]).await;
+    world.apply(plain("db"));
+    followed.until_routers(&["web", "db"]).await;
+    world.delete("web");
+    followed.until_routers(&["db"]).await;
+    let names = followed
+        .roster
+        .borrow()
+        .iter()
+        .map(|a| a.name.clone())
+        .collect::<Vec<_>>();
+    assert_eq!(names, ["db"]);
+    followed.kill(&directory).await;
+}
+
+#[tokio::test]
+async fn without_the_api_server_the_cache_is_served_and_then_followed_again() {
+    let (world, client) = World::start().await;
+    let directory = Directory::new();
+    world.apply(plain("web"));
+    let mut first = Followed::start(&client, &directory);
+    first.until_routers(&["web"]).await;
+    first.kill(&directory).await;
+    world.go_away(true);
+
+    let mut second = Followed::start(&client, &directory);
+    assert_eq!(second.routers(), ["web"], "it is there at once");
+    let asked = world.questions();
+    eventually("an attempt", || world.questions() > asked).await;
+    assert_eq!(second.routers(), ["web"]);
+    world.apply(plain("db"));
+    world.go_away(false);
+    second.until_routers(&["web", "db"]).await;
+    second.kill(&directory).await;
+}
+
+#[tokio::test]
+async fn without_cache_and_api_server_nothing_is_verified() {
+    let (world, client) = World::start().await;
+    let directory = Directory::new();
+    world.apply(plain("web"));
+    world.go_away(true);
+    let mut followed = Followed::start(&client, &directory);
+    eventually("an attempt", || world.questions() > 0).await;
+    assert_eq!(followed.desired.borrow().generation, 0);
+    world.go_away(false);
+    followed.until_routers(&["web"]).await;
+    assert_eq!(followed.desired.borrow().generation, 1);
+    followed.kill(&directory).await;
+}
+
+#[tokio::test]
+async fn another_clusters_api_server_changes_nothing() {
+    let (world, client) = World::start().await;
+    let directory = Directory::new();
+    world.apply(plain("web"));
+    let mut followed = Followed::start(&client, &directory);
+    followed.until_routers(&["web"]).await;
+    world.become_another("uid-of-another");
+    world.have_only(&[plain("stranger")]);
+    world.compact();
+    followed
+        .until("a finding", |desired| !desired.findings.is_empty())
+        .await;
+    let finding = followed.desired.borrow().findings[0].to_string();
+    assert!(finding.contains("uid-of-another"), "{finding}");
+    assert_eq!(followed.routers(), ["web"]);
+    followed.kill(&directory).await;
+}
+
+#[tokio::test]
+async fn a_follower_that_is_too_far_behind_lists_anew() {
+    let (world, client) = World::start().await;
+    let directory = Directory::new();
+    world.apply(plain("web"));
+    let mut followed = Followed::start(&client, &directory);
+    followed.until_routers(&["web"]).await;
+    let lists = world.lists();
+    world.compact();
+    world.apply(plain("db"));
+    followed.until_routers(&["web", "db"]).await;
+    assert!(world.lists() > lists);
+    followed.kill(&directory).await;
+}
+
+#[tokio::test]
+async fn all_gone_in_one_list_is_kept() {
+    let (world, client) = World::start().await;
+    let directory = Directory::new();
+    world.apply(plain("web"));
+    let mut followed = Followed::start(&client, &directory);
+    followed.until_routers(&["web"]).await;
+    world.have_only(&[]);
+    world.compact();
+    followed
+        .until("a finding", |desired| !desired.findings.is_empty())
+        .await;
+    assert_eq!(followed.routers(), ["web"]);
+    world.apply(plain("web"));
+    followed
+        .until("peace", |desired| desired.findings.is_empty())
+        .await;
+    followed.kill(&directory).await;
+}
+
+#[tokio::test]
+async fn objects_that_go_with_their_definition_are_kept() {
+    let (world, client) = World::start().await;
+    let directory = Directory::new();
+    world.apply(plain("web"));
+    world.apply(plain("db"));
+    let mut followed = Followed::start(&client, &directory);
+    followed.until_routers(&["db", "web"]).await;
+    world.define(false);
+    world.delete("web");
+    world.delete("db");
+    followed
+        .until("findings", |desired| desired.findings.len() == 2)
+        .await;
+    assert_eq!(followed.routers(), ["db", "web"]);
+    world.define(true);
+    world.apply(plain("db"));
+    world.apply(plain("web"));
+    world.compact();
+    followed
+        .until("peace", |desired| desired.findings.is_empty())
+        .await;
+    assert_eq!(followed.routers(), ["db", "web"]);
+    followed.kill(&directory).await;
+}
+
+#[tokio::test]
+async fn a_router_runs_when_its_key_is_known() {
+    let (world, client) = World::start().await;
+    let directory = Directory::new();
+    world.apply(node_config("web", |spec| {
+        spec["config"]["version"] = "V2".into();
+        spec["config"]["authentication"] = json!({"type": "Password", "secret": {
+            "namespace": "vipkeeper-keys", "name": "vr", "key": "password"}});
+    }));
+    world.apply(plain("db"));
+    let mut followed = Followed::start(&client, &directory);
+    followed.until_routers(&["db"]).await;
+    // "secret"
+    world.keep_secret("vr", json!({"password": "c2VjcmV0"}));
+    followed.until_routers(&["db", "web"]).await;
+    let desired = Arc::clone(&followed.desired.borrow());
+    let key = desired.keys.names().next().unwrap();
+    assert_eq!(desired.keys.get(key), Some(&b"secret"[..]));
+    followed.kill(&directory).await;
+}

@@ -1,0 +1,225 @@
+//! An API server in memory, by HTTP: it has what a test gives it, and it lies, forgets and goes away when it is told to.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use kube::{Client, Config};
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+
+/// See the module.
+#[derive(Clone)]
+pub(super) struct World {
+    inner: Arc<Mutex<Inner>>,
+    /// Lines of every watch; an empty one ends it.
+    lines: broadcast::Sender<String>,
+}
+
+struct Inner {
+    uid: String,
+    objects: BTreeMap<String, Value>,
+    definitions: bool,
+    secrets: BTreeMap<String, Value>,
+    away: bool,
+    lists: usize,
+    questions: usize,
+}
+
+impl World {
+    /// One that is there and has no objects; and a client of it.
+    pub(super) async fn start() -> (Self, Client) {
+        let world = Self {
+            inner: Arc::new(Mutex::new(Inner {
+                uid: "uid-cluster".to_owned(),
+                objects: BTreeMap::new(),
+                definitions: true,
+                secrets: BTreeMap::new(),
+                away: false,
+                lists: 0,
+                questions: 0,
+            })),
+            lines: broadcast::channel(64).0,
+        };
+        let routes = Router::new()
+            .route("/api/v1/namespaces/{name}", get(namespace))
+            .route("/api/v1/namespaces/{namespace}/secrets/{name}", get(secret))
+            .route("/apis/vipkeeper.io/v1alpha1/nodeconfigs", get(node_configs))
+            .route(
+                "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}",
+                get(definition),
+            )
+            .with_state(world.clone());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // It ends with the test's runtime.
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let url = format!("http://{address}").parse().unwrap();
+        let client = Client::try_from(Config::new(url)).unwrap();
+        (world, client)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+
+    /// The object is there from now on, and watchers are told.
+    pub(super) fn apply(&self, object: Value) {
+        let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+        self.inner().objects.insert(name, object.clone());
+        self.tell("MODIFIED", &object);
+    }
+
+    /// The object is not there any more, and watchers are told.
+    pub(super) fn delete(&self, name: &str) {
+        let object = self.inner().objects.remove(name).unwrap();
+        self.tell("DELETED", &object);
+    }
+
+    /// It has these objects and no others, and nobody is told.
+    pub(super) fn have_only(&self, objects: &[Value]) {
+        let named = |object: &Value| {
+            let name = object["metadata"]["name"].as_str().unwrap();
+            (name.to_owned(), object.clone())
+        };
+        self.inner().objects = objects.iter().map(named).collect();
+    }
+
+    /// Whether the definitions are there.
+    pub(super) fn define(&self, there: bool) {
+        self.inner().definitions = there;
+    }
+
+    /// A Secret of the key namespace has `data`, in base64.
+    pub(super) fn keep_secret(&self, name: &str, data: Value) {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": name, "namespace": "keys"}, "data": data,
+        });
+        self.inner().secrets.insert(name.to_owned(), secret);
+    }
+
+    /// From now on it is the API server of another cluster.
+    pub(super) fn become_another(&self, uid: &str) {
+        uid.clone_into(&mut self.inner().uid);
+    }
+
+    /// Whether it answers; what is being watched ends if not.
+    pub(super) fn go_away(&self, away: bool) {
+        self.inner().away = away;
+        if away {
+            self.lines.send(String::new()).ok();
+        }
+    }
+
+    /// Watchers are told that they are too far behind.
+    pub(super) fn compact(&self) {
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": "too old resource version", "reason": "Expired", "code": 410,
+        });
+        self.tell("ERROR", &status);
+        self.lines.send(String::new()).ok();
+    }
+
+    /// How often everything was listed.
+    pub(super) fn lists(&self) -> usize {
+        self.inner().lists
+    }
+
+    /// How many questions there were.
+    pub(super) fn questions(&self) -> usize {
+        self.inner().questions
+    }
+
+    fn tell(&self, kind: &str, object: &Value) {
+        let line = json!({"type": kind, "object": object}).to_string();
+        // Nobody may be watching.
+        self.lines.send(format!("{line}\n")).ok();
+    }
+
+    /// Counts a question; the answer to every one while it is away.
+    fn asked(&self) -> Option<Response> {
+        let mut inner = self.inner();
+        inner.questions += 1;
+        inner
+            .away
+            .then(|| (StatusCode::SERVICE_UNAVAILABLE, "away").into_response())
+    }
+}
+
+fn unknown() -> Response {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "not found", "reason": "NotFound", "code": 404,
+    });
+    (StatusCode::NOT_FOUND, Json(status)).into_response()
+}
+
+async fn namespace(State(world): State<World>, Path(name): Path<String>) -> Response {
+    if let Some(refusal) = world.asked() {
+        return refusal;
+    }
+    let uid = world.inner().uid.clone();
+    let kind = "PartialObjectMetadata";
+    Json(json!({"apiVersion": "meta.k8s.io/v1", "kind": kind, "metadata": {"name": name, "uid": uid}}))
+        .into_response()
+}
+
+async fn secret(State(world): State<World>, Path((_, name)): Path<(String, String)>) -> Response {
+    if let Some(refusal) = world.asked() {
+        return refusal;
+    }
+    let secret = world.inner().secrets.get(&name).cloned();
+    secret.map_or_else(unknown, |secret| Json(secret).into_response())
+}
+
+async fn definition(State(world): State<World>, Path(name): Path<String>) -> Response {
+    if let Some(refusal) = world.asked() {
+        return refusal;
+    }
+    if !world.inner().definitions {
+        return unknown();
+    }
+    let kind = "PartialObjectMetadata";
+    Json(json!({"apiVersion": "meta.k8s.io/v1", "kind": kind, "metadata": {"name": name}}))
+        .into_response()
+}
+
+async fn node_configs(State(world): State<World>, uri: Uri) -> Response {
+    if let Some(refusal) = world.asked() {
+        return refusal;
+    }
+    if !world.inner().definitions {
+        return unknown();
+    }
+    let query = uri.query().unwrap_or_default();
+    assert!(query.contains("fieldSelector=spec.nodeName%3Da"), "{query}");
+    if query.contains("watch=true") {
+        return watch(&world);
+    }
+    let mut inner = world.inner();
+    inner.lists += 1;
+    let items: Vec<&Value> = inner.objects.values().collect();
+    Json(json!({
+        "apiVersion": "vipkeeper.io/v1alpha1", "kind": "NodeConfigList",
+        "metadata": {"resourceVersion": "1"}, "items": items,
+    }))
+    .into_response()
+}
+
+fn watch(world: &World) -> Response {
+    let lines = world.lines.subscribe();
+    let stream = futures::stream::unfold(lines, |mut lines| async move {
+        let line = lines.recv().await.ok().filter(|line| !line.is_empty())?;
+        Some((Ok::<_, Infallible>(line), lines))
+    });
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (kind, Body::from_stream(stream)).into_response()
+}
