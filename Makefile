@@ -1,7 +1,7 @@
 # Every verb of the project. `make` alone lists them; what they do is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check crds charts bench build fmt clean
+.PHONY: help demo cluster test unit check crds charts bench build fmt clean
 
 help: ## list the verbs
 	@echo "vipkeeper: make VERB"
@@ -11,6 +11,10 @@ demo: ## two nodes share two VIPs, one dies, the other answers; needs root
 	@scripts/needs demo root cc ip
 	@cargo build --release --locked -p vipkeeper-agent
 	@VIPKEEPER_AGENT="$$(scripts/agent-path)" cargo run --quiet --locked -p vipkeeper-e2e --bin demo
+
+cluster: ## a Kubernetes control plane and three nodes to play with by kubectl; needs root and Go; ARGS=--help
+	@scripts/needs cluster root cc ip openssl
+	@scripts/cluster $(ARGS)
 
 test: ## every test this machine can run: pure, fake, netns, cluster; needs root
 	@scripts/needs test root cc ip keepalived openssl

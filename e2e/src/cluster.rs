@@ -8,6 +8,7 @@ pub mod api;
 pub mod audit;
 mod certificates;
 pub mod control_plane;
+pub mod door;
 mod kubelet;
 pub mod operator;
 
