@@ -47,7 +47,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ECHO: Duration = Duration::from_secs(30);
 /// The bucket: writes at once, and a second.
 const BURST: f64 = 300.0;
-const PER_SECOND: f64 = 10.0;
+const PER_SECOND: f64 = 5.0;
 /// After a write that failed.
 const PAUSE: Duration = Duration::from_secs(2);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
@@ -351,7 +351,7 @@ mod tests {
         assert_eq!(bucket.take(300, now), Granted::All);
         let more_at = now + Duration::from_secs(1);
         assert_eq!(bucket.take(5, now), Granted::Some { count: 0, more_at });
-        assert_eq!(bucket.take(10, more_at), Granted::All);
+        assert_eq!(bucket.take(5, more_at), Granted::All);
         let long_after = now + Duration::from_secs(3600);
         assert_eq!(bucket.take(300, long_after), Granted::All);
         assert!(matches!(

@@ -36,6 +36,8 @@ const REFRESH: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_secs(3);
 /// Pauses between attempts are short again after a time without failure that is so long.
 const CALM: Duration = Duration::from_secs(30);
+/// An API server that was lost is asked whether it answers again this often.
+const RETURN: Duration = Duration::from_secs(5);
 /// A session that ended begins again after this.
 const PAUSE: Duration = Duration::from_secs(2);
 /// An API server of another cluster is asked again after this.
@@ -59,8 +61,9 @@ pub(super) struct Follower {
     /// When the definitions are to be asked for again.
     ask_again: Option<Instant>,
     told_at: Option<Instant>,
-    /// Why the API server is not believed.
-    foreign: Option<String>,
+    /// Why the API server is not followed, and when it is asked again whether it answers: a watch that goes on after
+    /// a failure says nothing.
+    trouble: Option<(String, Instant)>,
 }
 
 /// Why a session ends.
@@ -116,7 +119,7 @@ impl Follower {
             secrets: BTreeMap::new(),
             ask_again: None,
             told_at: None,
-            foreign: None,
+            trouble: None,
         };
         (follower, desired, rosters)
     }
@@ -130,6 +133,7 @@ impl Follower {
                 End::Unidentified(_) | End::Ended => PAUSE,
             };
             self.tell(&end);
+            self.settle().await;
             let begin = Instant::now() + pause;
             while Instant::now() < begin {
                 self.idle(begin).await;
@@ -219,17 +223,14 @@ impl Follower {
         let found = self.server.identity().await.map_err(End::Unidentified)?;
         if self.assignment.identify(found.clone()) {
             self.told_at = None;
-            self.foreign = None;
+            self.trouble = None;
             return Ok(());
         }
-        let end = End::Foreign {
+        Err(End::Foreign {
             found,
             known: self.assignment.cluster().unwrap_or_default().to_owned(),
             path: self.cache.path().to_owned(),
-        };
-        self.foreign = Some(end.to_string());
-        self.publish();
-        Err(end)
+        })
     }
 
     /// Waits until `wake`, or until this process may write the cache.
@@ -251,7 +252,8 @@ impl Follower {
             Instant::now() + left
         });
         let secrets = self.secrets.values().copied().min();
-        let next = [expiry, secrets, self.ask_again];
+        let answers = self.trouble.as_ref().map(|(_, due)| *due);
+        let next = [expiry, secrets, self.ask_again, answers];
         let next = next.into_iter().flatten().min();
         next.unwrap_or_else(|| Instant::now() + REFRESH)
     }
@@ -261,6 +263,13 @@ impl Follower {
         self.assignment.expire(clock::now());
         if self.assignment.is_in_doubt() && self.ask_again.is_none_or(|at| at <= Instant::now()) {
             self.ask_for_definitions().await;
+        }
+        if let Some((_, due)) = &mut self.trouble
+            && *due <= Instant::now()
+        {
+            *due = Instant::now() + RETURN;
+            // Whether it answers is all that is asked; a session judges for itself.
+            self.identify().await.ok();
         }
         self.read_secrets().await;
         self.assignment.settle();
@@ -330,14 +339,14 @@ impl Follower {
             return;
         }
         let mut in_force = self.assignment.in_force();
-        let foreign = self.foreign.iter().map(|message| Diagnosis {
+        let trouble = self.trouble.iter().map(|(reason, _)| Diagnosis {
             file: "API server".to_owned(),
             position: Position::START,
             severity: Severity::Warning,
             path: DOCUMENT.to_owned(),
-            message: message.clone(),
+            message: format!("it is not followed, and everything goes on as it is: {reason}"),
         });
-        in_force.findings.extend(foreign);
+        in_force.findings.extend(trouble);
         self.offer.send_if_modified(|last| {
             let next = desired(in_force, last.generation);
             if last.generation > 0 && next == **last {
@@ -384,23 +393,31 @@ impl Follower {
         }
     }
 
-    /// Trouble with the API server is a warning now and then; everything goes on.
+    /// Trouble with the API server is a finding, and a warning now and then; everything goes on.
     fn tell(&mut self, error: &dyn std::error::Error) {
-        if self.told_at.is_some_and(|at| at.elapsed() < LOUD) {
-            return;
+        let reason = reason_of(error);
+        if self.told_at.is_none_or(|at| at.elapsed() >= LOUD) {
+            self.told_at = Some(Instant::now());
+            warn!(%reason, "the API server is not followed; everything goes on as it is");
         }
-        self.told_at = Some(Instant::now());
-        let mut reason = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let text = cause.to_string();
-            if !reason.contains(&text) {
-                reason = format!("{reason}: {text}");
-            }
-            source = cause.source();
-        }
-        warn!(%reason, "the API server is not followed; everything goes on as it is");
+        // The first reason stays until it is over: another word for the same is no news.
+        let due = Instant::now() + RETURN;
+        self.trouble.get_or_insert((reason, due));
     }
+}
+
+/// An error with what caused it, each said once.
+fn reason_of(error: &dyn std::error::Error) -> String {
+    let mut reason = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !reason.contains(&text) {
+            reason = format!("{reason}: {text}");
+        }
+        source = cause.source();
+    }
+    reason
 }
 
 /// Whether the API server does not know NodeConfigs at all.
@@ -446,11 +463,9 @@ fn desired(in_force: InForce, generation: u64) -> Desired {
 /// Says what is in force, and what is wrong that was not before.
 fn log(now: &Desired, before: &Desired) {
     for finding in now.findings.iter().filter(|f| !before.findings.contains(f)) {
-        warn!(object = %finding.file, severity = %finding.severity, "{}", finding.message);
+        warn!(about = %finding.file, severity = %finding.severity, "{}", finding.message);
     }
-    info!(
-        routers = now.configs.len(),
-        findings = now.findings.len(),
-        "configuration taken"
-    );
+    if before.generation == 0 || now.configs != before.configs || now.settings != before.settings {
+        info!(routers = now.configs.len(), "configuration taken");
+    }
 }

@@ -131,10 +131,16 @@ async fn without_the_api_server_the_cache_is_served_and_then_followed_again() {
     assert_eq!(second.routers(), ["web"], "it is there at once");
     let asked = world.questions();
     eventually("an attempt", || world.questions() > asked).await;
+    second
+        .until("a finding", |desired| !desired.findings.is_empty())
+        .await;
     assert_eq!(second.routers(), ["web"]);
     world.apply(plain("db"));
     world.go_away(false);
     second.until_routers(&["web", "db"]).await;
+    second
+        .until("peace", |desired| desired.findings.is_empty())
+        .await;
     second.kill(&directory).await;
 }
 

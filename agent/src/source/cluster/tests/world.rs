@@ -18,13 +18,15 @@ use tokio::sync::broadcast;
 #[derive(Clone)]
 pub(super) struct World {
     inner: Arc<Mutex<Inner>>,
-    /// Lines of every watch; an empty one ends it.
-    lines: broadcast::Sender<String>,
+    /// Wakes every watch; false ends it.
+    wake: broadcast::Sender<bool>,
 }
 
 struct Inner {
     uid: String,
     objects: BTreeMap<String, Value>,
+    /// Every line that watchers were told; a resource version is how many there were.
+    history: Vec<String>,
     definitions: bool,
     secrets: BTreeMap<String, Value>,
     away: bool,
@@ -39,13 +41,14 @@ impl World {
             inner: Arc::new(Mutex::new(Inner {
                 uid: "uid-cluster".to_owned(),
                 objects: BTreeMap::new(),
+                history: Vec::new(),
                 definitions: true,
                 secrets: BTreeMap::new(),
                 away: false,
                 lists: 0,
                 questions: 0,
             })),
-            lines: broadcast::channel(64).0,
+            wake: broadcast::channel(64).0,
         };
         let routes = Router::new()
             .route("/api/v1/namespaces/{name}", get(namespace))
@@ -73,13 +76,13 @@ impl World {
     pub(super) fn apply(&self, object: Value) {
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
         self.inner().objects.insert(name, object.clone());
-        self.tell("MODIFIED", &object);
+        self.tell("MODIFIED", object);
     }
 
     /// The object is not there any more, and watchers are told.
     pub(super) fn delete(&self, name: &str) {
         let object = self.inner().objects.remove(name).unwrap();
-        self.tell("DELETED", &object);
+        self.tell("DELETED", object);
     }
 
     /// It has these objects and no others, and nobody is told.
@@ -114,7 +117,8 @@ impl World {
     pub(super) fn go_away(&self, away: bool) {
         self.inner().away = away;
         if away {
-            self.lines.send(String::new()).ok();
+            // Nobody may be watching.
+            self.wake.send(false).ok();
         }
     }
 
@@ -124,8 +128,7 @@ impl World {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": "too old resource version", "reason": "Expired", "code": 410,
         });
-        self.tell("ERROR", &status);
-        self.lines.send(String::new()).ok();
+        self.tell("ERROR", status);
     }
 
     /// How often everything was listed.
@@ -138,10 +141,14 @@ impl World {
         self.inner().questions
     }
 
-    fn tell(&self, kind: &str, object: &Value) {
-        let line = json!({"type": kind, "object": object}).to_string();
-        // Nobody may be watching.
-        self.lines.send(format!("{line}\n")).ok();
+    fn tell(&self, kind: &str, mut object: Value) {
+        let mut inner = self.inner();
+        let version = inner.history.len() + 1;
+        object["metadata"]["resourceVersion"] = version.to_string().into();
+        let line = json!({"type": kind, "object": object});
+        inner.history.push(format!("{line}\n"));
+        drop(inner);
+        self.wake.send(true).ok();
     }
 
     /// Counts a question; the answer to every one while it is away.
@@ -150,7 +157,8 @@ impl World {
         inner.questions += 1;
         inner
             .away
-            .then(|| (StatusCode::SERVICE_UNAVAILABLE, "away").into_response())
+            // Not 503, after which the client would try again by itself.
+            .then(|| (StatusCode::INTERNAL_SERVER_ERROR, "away").into_response())
     }
 }
 
@@ -201,25 +209,40 @@ async fn node_configs(State(world): State<World>, uri: Uri) -> Response {
     }
     let query = uri.query().unwrap_or_default();
     assert!(query.contains("fieldSelector=spec.nodeName%3Da"), "{query}");
+    let version = query
+        .split('&')
+        .find_map(|p| p.strip_prefix("resourceVersion="));
     if query.contains("watch=true") {
-        return watch(&world);
+        return watch(world, version.unwrap().parse().unwrap());
     }
     let mut inner = world.inner();
     inner.lists += 1;
     let items: Vec<&Value> = inner.objects.values().collect();
+    let version = inner.history.len().to_string();
     Json(json!({
         "apiVersion": "vipkeeper.io/v1alpha1", "kind": "NodeConfigList",
-        "metadata": {"resourceVersion": "1"}, "items": items,
+        "metadata": {"resourceVersion": version}, "items": items,
     }))
     .into_response()
 }
 
-fn watch(world: &World) -> Response {
-    let lines = world.lines.subscribe();
-    let stream = futures::stream::unfold(lines, |mut lines| async move {
-        let line = lines.recv().await.ok().filter(|line| !line.is_empty())?;
-        Some((Ok::<_, Infallible>(line), lines))
-    });
+/// Every line after the first `seen`.
+fn watch(world: World, seen: usize) -> Response {
+    let woken = world.wake.subscribe();
+    let stream = futures::stream::unfold(
+        (world, woken, seen),
+        |(world, mut woken, seen)| async move {
+            loop {
+                let line = world.inner().history.get(seen).cloned();
+                if let Some(line) = line {
+                    return Some((Ok::<_, Infallible>(line), (world, woken, seen + 1)));
+                }
+                if !woken.recv().await.ok()? {
+                    return None;
+                }
+            }
+        },
+    );
     let kind = [(header::CONTENT_TYPE, "application/json")];
     (kind, Body::from_stream(stream)).into_response()
 }
