@@ -17,6 +17,7 @@
 //! - `settings`, `secret`: the rules of Settings; of references to Secrets.
 //! - `interface`: which interfaces of a node a router would choose.
 //! - `group`: routers that move together are one unit of placement.
+//! - `memory`, `inventory`: what is kept in objects of what was given; what an agent reports, as it is taken here.
 //! - `absence`: why a node takes no part, for people.
 //! - `render`, `configurations`: an accepted router for one node; all, kept up to date.
 
@@ -30,6 +31,8 @@ mod finding;
 mod group;
 mod index;
 mod interface;
+pub mod inventory;
+pub mod memory;
 mod node;
 mod placement;
 mod pool;

@@ -15,13 +15,15 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt as _;
 use kube::api::Resource;
-use vipkeeper_compiler::{Configurations, Finding, Foreign, Index, ObjectName, Setting};
+use vipkeeper_compiler::{
+    Configurations, Finding, Foreign, Index, ObjectName, Setting, inventory, memory,
+};
 use vipkeeper_crds::{NodeConfig, NodeSettings, SETTINGS_NAME, Settings, VirtualRouter};
 
 use crate::change::{Change, Kind, Now, Owner, Write};
 use crate::claims::Claims;
+use crate::name;
 use crate::roll::Roll;
-use crate::{inventory, memory, name};
 
 /// See the module.
 #[derive(Debug)]

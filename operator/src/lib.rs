@@ -6,8 +6,7 @@
 //! - `watch`: the API server's streams as changes.
 //! - `change`: what comes in and goes out, as data.
 //! - `cluster`: all objects as they are, and what has to be written; pure.
-//! - `name`, `memory`, `inventory`: names of NodeConfigs; where a router's share is kept; reports of agents as the
-//!   compiler takes them; pure.
+//! - `name`: names of NodeConfigs; pure.
 //! - `claims`, `roll`: who is Active of those who say so; a new identity step by step; pure.
 //! - `projection`, `news`: reports of agents as a router's status; what of it is worth telling; pure.
 //! - `apply`, `publish`: carries writes out; tells news as Events.
@@ -21,10 +20,8 @@ pub mod change;
 mod claims;
 pub mod cli;
 pub mod cluster;
-mod inventory;
 pub mod lease;
 pub mod listen;
-pub mod memory;
 pub mod metrics;
 pub mod name;
 pub mod news;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{ObjectMeta, Resource as _};
-use vipkeeper_compiler::ConfigKey;
+use vipkeeper_compiler::{ConfigKey, memory};
 use vipkeeper_crds::status::ElectionState;
 use vipkeeper_crds::{AddressFamily, NodeConfig, NodeConfigObjectSpec, NodeConfigSpec};
 
@@ -13,7 +13,7 @@ use crate::change::{Now, Owner, Write};
 use crate::claims::{Hearing, Verdict};
 use crate::news::news;
 use crate::roll::{Configs, State, Step};
-use crate::{memory, name, projection};
+use crate::{name, projection};
 
 /// What the NodeConfigs of a router should be, by node.
 type Desired<'a> = BTreeMap<&'a str, &'a NodeConfigSpec>;

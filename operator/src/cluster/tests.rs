@@ -7,11 +7,11 @@ mod rolls;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
+use vipkeeper_compiler::memory::VRID_ANNOTATION;
 use vipkeeper_crds::conditions::{ConditionStatus, ConditionType, Reason};
 use vipkeeper_crds::status::{Acceptance, ElectionState, InstanceStatus, NodeConfigStatus};
 
 use super::*;
-use crate::memory::VRID_ANNOTATION;
 
 fn now(second: u64) -> Now {
     let date = 1_800_000_000 + i64::try_from(second).unwrap();

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vipkeeper_compiler::{Allocation, Previous};
 use vipkeeper_crds::VirtualRouter;
+
+use crate::{Allocation, Previous};
 
 /// Where the VRID that a router was given is kept.
 pub const VRID_ANNOTATION: &str = "vipkeeper.io/virtual-router-id";
@@ -11,7 +12,8 @@ pub const VRID_ANNOTATION: &str = "vipkeeper.io/virtual-router-id";
 pub const CANDIDATES_ANNOTATION: &str = "vipkeeper.io/candidates";
 
 /// What a router was given earlier, by its status, or else by its annotations.
-pub(crate) fn remembered(router: &VirtualRouter) -> Option<Previous> {
+#[must_use]
+pub fn remembered(router: &VirtualRouter) -> Option<Previous> {
     let annotation = |key| router.metadata.annotations.as_ref()?.get(key);
     let status = router.status.as_ref();
     let by_status = status
@@ -32,13 +34,15 @@ pub(crate) fn remembered(router: &VirtualRouter) -> Option<Previous> {
 }
 
 /// Who holds the addresses by the router's status.
-pub(crate) fn holders(router: &VirtualRouter) -> BTreeSet<String> {
+#[must_use]
+pub fn holders(router: &VirtualRouter) -> BTreeSet<String> {
     let families = router.status.iter().flat_map(|s| &s.families);
     families.filter_map(|f| f.active_node.clone()).collect()
 }
 
 /// The annotations that `router` lacks to remember `allocation`; none if it has them.
-pub(crate) fn lacking(
+#[must_use]
+pub fn lacking(
     router: &VirtualRouter,
     allocation: &Allocation,
 ) -> Option<BTreeMap<String, String>> {

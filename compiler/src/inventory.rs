@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use vipkeeper_compiler::{Foreign, ReportedInterface};
 use vipkeeper_crds::status::{ForeignRouter, NodeInventory};
 
+use crate::{Foreign, ReportedInterface};
+
 /// The interfaces. What does not parse is not counted: an agent writes them.
-pub(crate) fn interfaces(inventory: &NodeInventory) -> Vec<ReportedInterface> {
+#[must_use]
+pub fn interfaces(inventory: &NodeInventory) -> Vec<ReportedInterface> {
     let interfaces = inventory.interfaces.iter();
     interfaces
         .map(|interface| ReportedInterface {
@@ -23,13 +25,14 @@ pub(crate) fn interfaces(inventory: &NodeInventory) -> Vec<ReportedInterface> {
 }
 
 /// The virtual routers of others that the node hears.
-pub(crate) fn foreign(inventory: &NodeInventory) -> BTreeSet<Foreign> {
+#[must_use]
+pub fn foreign(inventory: &NodeInventory) -> BTreeSet<Foreign> {
     let rows = inventory.foreign.iter();
     rows.filter_map(|row| heard(inventory, row)).collect()
 }
 
 /// The addresses that the node speaks from.
-pub(crate) fn own_addresses(inventory: &NodeInventory) -> impl Iterator<Item = IpAddr> {
+pub fn own_addresses(inventory: &NodeInventory) -> impl Iterator<Item = IpAddr> {
     let interfaces = inventory.interfaces.iter();
     interfaces.flat_map(|interface| {
         let prefixes = interface.prefixes.iter().filter_map(|p| prefix(p));
