@@ -4,6 +4,7 @@
 //! Owns the lab and everything in it. What a kubelet and a scheduler do beside running containers is done for it; no
 //! container is run.
 
+mod account;
 pub mod api;
 pub mod audit;
 mod certificates;

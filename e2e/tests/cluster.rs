@@ -7,10 +7,12 @@ use vipkeeper_e2e::harness;
 
 #[path = "cluster/apply.rs"]
 mod apply;
+#[path = "cluster/rbac.rs"]
+mod rbac;
 #[path = "cluster/scene.rs"]
 mod scene;
 
 fn main() -> ExitCode {
-    let tests = [apply::TESTS];
+    let tests = [apply::TESTS, rbac::TESTS];
     harness::main("cluster", &tests.concat())
 }

@@ -26,7 +26,8 @@ const START: Duration = Duration::from_secs(60);
 /// The controllers that the charts' objects need.
 const CONTROLLERS: &str = "serviceaccount-controller,serviceaccount-token-controller,\
     root-ca-certificate-publisher-controller,namespace-controller,garbage-collector-controller,\
-    daemonset-controller,deployment-controller,replicaset-controller,disruption-controller,job-controller";
+    daemonset-controller,deployment-controller,replicaset-controller,disruption-controller,job-controller,\
+    validatingadmissionpolicy-status-controller";
 /// Every write and who made it; nothing that is only read.
 const AUDIT: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n\
     - {level: Metadata, verbs: [create, update, patch, delete, deletecollection]}\n- {level: None}\n";

@@ -25,7 +25,8 @@ pub(crate) fn cluster(nodes: &[&str]) -> Result<Cluster> {
     Cluster::start(nodes)
 }
 
-fn need() -> Result<()> {
+/// The reason why there can be no cluster here, if there is one.
+pub(crate) fn need() -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         return Err(Skip::because("network namespaces need root"));
     }
