@@ -38,8 +38,8 @@ charts: ## write deploy/install.yaml and the renders that tests compare from the
 
 bench: ## failover beside keepalived, as tables; needs root and a quiet machine; ARGS=--help lists options
 	@scripts/needs bench root cc ip keepalived
-	@cargo build --release --locked -p vipkeeper-agent -p vipkeeper-e2e
-	@VIPKEEPER_AGENT="$$(scripts/agent-path)" cargo run --quiet --release --locked -p vipkeeper-e2e --bin bench -- $(ARGS)
+	@cargo build --release --locked -p vipkeeper-agent -p vipkeeper-operator -p vipkeeper-e2e
+	@VIPKEEPER_AGENT="$$(scripts/agent-path)" VIPKEEPER_KUBERNETES="$$(scripts/kubernetes || true)" cargo run --quiet --release --locked -p vipkeeper-e2e --bin bench -- $(ARGS)
 
 build: ## the agent, optimised
 	@scripts/needs build cc

@@ -64,6 +64,9 @@ pub struct Options {
     /// The moments of death within an advertisement interval follow from it.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Node deaths of ours with one router from manifests and in a cluster, each; where Kubernetes can be had.
+    #[arg(long, default_value_t = 50)]
+    pub cluster_deaths: u32,
     /// Where the tables go besides standard output.
     #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,
@@ -91,6 +94,13 @@ struct Measured {
     edits: Vec<Edit>,
 }
 
+/// Deaths with one router of ours: its configuration from manifests, and from the API server of a cluster.
+#[derive(Debug, Default)]
+struct Sources {
+    manifests: Vec<Failover>,
+    cluster: Vec<Failover>,
+}
+
 /// Runs all of it and prints the tables.
 ///
 /// # Errors
@@ -107,6 +117,7 @@ pub fn run(options: &Options) -> Result<()> {
     let configurations = compare(&one)?;
     fail_over(options, &one, &mut phases, &mut measured)?;
     crowd_together(options, &one, &mut measured)?;
+    let sources = compare_sources(options, &one, &mut phases)?;
 
     let report = Report {
         options,
@@ -115,6 +126,7 @@ pub fn run(options: &Options) -> Result<()> {
         router: one.first().context("no router")?,
         configurations,
         measured: &measured,
+        sources: &sources,
     };
     let text = report.markdown()?;
     io::stdout().write_all(text.as_bytes())?;
@@ -150,6 +162,42 @@ fn fail_over(
         of.group_deaths.push(failovers);
         Ok(())
     })
+}
+
+/// Deaths in a cluster beside deaths of nodes with manifests, in turns.
+fn compare_sources(
+    options: &Options,
+    one: &[Router],
+    phases: &mut Phases,
+) -> Result<Result<Sources, String>> {
+    let what = "deaths in a cluster";
+    if options.cluster_deaths == 0 {
+        return Ok(Ok(Sources::default()));
+    }
+    if let Err(missing) = crate::program::kubernetes() {
+        return Ok(Err(format!("{missing:#}")));
+    }
+    let mut pairs = [
+        Pair::start(Contender::Vipkeeper, one)?,
+        Pair::start_in_cluster(one).context(what)?,
+    ];
+    let mut sources = Sources::default();
+    let mut void = 0;
+    for number in 0..options.cluster_deaths {
+        progress(what, number + 1, options.cluster_deaths);
+        let [manifests, cluster] = &mut pairs;
+        let mut turns = [
+            (manifests, &mut sources.manifests),
+            (cluster, &mut sources.cluster),
+        ];
+        if !number.is_multiple_of(2) {
+            turns.reverse();
+        }
+        for (pair, failovers) in turns {
+            failovers.extend(repeat_void(pair, phases, &mut void)?);
+        }
+    }
+    Ok(Ok(sources))
 }
 
 /// Cost, punctuality, starts and edits.

@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 use super::contender::{Contender, Daemon};
 use crate::capture::{Capture, Sent};
 use crate::clock::Moment;
+use crate::cluster::Cluster;
 use crate::lab::{Lab, Node};
 use crate::manifest::Router;
 use crate::wait::{self, Seen};
@@ -27,7 +28,36 @@ pub(super) struct Pair {
     preferred: Option<Daemon>,
     other: Daemon,
     // Last: its removal needs the daemons gone.
-    lab: Lab,
+    place: Place,
+}
+
+/// Where a pair runs, and where its configuration comes from.
+#[derive(Debug)]
+enum Place {
+    /// From files.
+    Lab(Lab),
+    /// From the API server of a cluster.
+    Cluster(Box<Cluster>),
+}
+
+impl Place {
+    fn lab(&self) -> &Lab {
+        match self {
+            Self::Lab(lab) => lab,
+            Self::Cluster(cluster) => &cluster.lab,
+        }
+    }
+
+    fn start(&mut self, contender: Contender, routers: &[Router], node: &str) -> Result<Daemon> {
+        match self {
+            Self::Lab(lab) => contender.start(routers, lab.node(node)?),
+            Self::Cluster(cluster) => {
+                cluster.start_agent(node)?;
+                let agent = cluster.take_agent(node)?;
+                Ok(Daemon::Vipkeeper(Box::new(agent)))
+            }
+        }
+    }
 }
 
 /// How the death of a node went.
@@ -60,14 +90,29 @@ pub(super) struct Stop {
 impl Pair {
     /// Starts both nodes.
     pub(super) fn start(contender: Contender, routers: &[Router]) -> Result<Self> {
-        let lab = Lab::new(&["a", "b"], 1)?;
-        let preferred = contender.start(routers, lab.node("a")?)?;
+        let place = Place::Lab(Lab::new(&["a", "b"], 1)?);
+        Self::begin(place, contender, routers)
+    }
+
+    /// Starts a cluster with both nodes of ours, and applies the routers.
+    pub(super) fn start_in_cluster(routers: &[Router]) -> Result<Self> {
+        let mut cluster = Cluster::install(&["a", "b"])?;
+        cluster.start_operator()?;
+        for router in routers {
+            cluster.kubectl(&["apply", "-f", "-"], Some(&router.yaml()))?;
+        }
+        let place = Place::Cluster(Box::new(cluster));
+        Self::begin(place, Contender::Vipkeeper, routers)
+    }
+
+    fn begin(mut place: Place, contender: Contender, routers: &[Router]) -> Result<Self> {
+        let preferred = place.start(contender, routers, "a")?;
         let pair = Self {
             contender,
             routers: routers.to_vec(),
             preferred: Some(preferred),
-            other: contender.start(routers, lab.node("b")?)?,
-            lab,
+            other: place.start(contender, routers, "b")?,
+            place,
         };
         pair.settle()?;
         Ok(pair)
@@ -88,12 +133,13 @@ impl Pair {
     /// What configures node `a`.
     pub(super) fn configuration(&self) -> Result<String> {
         let routers = self.routers.get(..1).unwrap_or_default();
-        self.contender.configuration(routers, self.lab.node("a")?)
+        self.contender
+            .configuration(routers, self.place.lab().node("a")?)
     }
 
     /// The bytes of one VRRP message of each router.
     pub(super) fn advertised(&self) -> Result<Vec<Vec<u8>>> {
-        let capture = self.lab.capture(0)?;
+        let capture = self.place.lab().capture(0)?;
         let sent = self.routers.iter().map(|router| {
             let sent = self.next_advertisement(&capture, router)?;
             Ok(sent.advertisement.message)
@@ -103,11 +149,14 @@ impl Pair {
 
     /// The death of node `a` at `phase` after one of its advertisements, and its return.
     pub(super) fn death(&mut self, phase: Duration) -> Result<Death> {
-        let capture = self.lab.capture(0)?;
+        let capture = self.place.lab().capture(0)?;
         self.await_phase(&capture, phase)?;
-        let (a, b) = (self.lab.node("a")?, self.lab.node("b")?);
+        let (a, b) = (self.place.lab().node("a")?, self.place.lab().node("b")?);
         let mut preferred = self.preferred.take().context("node a is down")?;
-        let died = self.lab.power_off(a, &mut [preferred.process_mut()])?;
+        let died = self
+            .place
+            .lab()
+            .power_off(a, &mut [preferred.process_mut()])?;
         for router in &self.routers {
             await_takeover(&capture, router, b, died)?;
         }
@@ -131,11 +180,11 @@ impl Pair {
     pub(super) fn stop(&mut self, phase: Duration) -> Result<Stop> {
         let router = self.routers.first().context("no router")?;
         let address = address(router)?;
-        let meter = self.lab.meter(address)?;
+        let meter = self.place.lab().meter(address)?;
         meter.await_answers(PATIENCE)?;
-        let capture = self.lab.capture(0)?;
+        let capture = self.place.lab().capture(0)?;
         self.await_phase(&capture, phase)?;
-        let (a, b) = (self.lab.node("a")?, self.lab.node("b")?);
+        let (a, b) = (self.place.lab().node("a")?, self.place.lab().node("b")?);
         let mut preferred = self.preferred.take().context("node a is down")?;
         let stopped = Moment::now();
         preferred.process_mut().signal(Signal::SIGTERM)?;
@@ -157,8 +206,8 @@ impl Pair {
 
     /// Starts node `a`'s daemon and waits until it is Active again.
     fn restore(&mut self) -> Result<()> {
-        let a = self.lab.node("a")?;
-        self.preferred = Some(self.contender.start(&self.routers, a)?);
+        let preferred = self.place.start(self.contender, &self.routers, "a")?;
+        self.preferred = Some(preferred);
         self.settle()
     }
 
@@ -166,8 +215,8 @@ impl Pair {
     fn settle(&self) -> Result<()> {
         /// So many advertisements of `a` in a row: every node has heard them and done what follows.
         const IN_A_ROW: usize = 3;
-        let (a, b) = (self.lab.node("a")?, self.lab.node("b")?);
-        let capture = self.lab.capture(0)?;
+        let (a, b) = (self.place.lab().node("a")?, self.place.lab().node("b")?);
+        let capture = self.place.lab().capture(0)?;
         let what = format!("{}: node a Active, node b Backup", self.contender);
         wait::until(&what, PATIENCE, || {
             let (at_a, at_b) = (a.addresses()?, b.addresses()?);
@@ -197,7 +246,7 @@ impl Pair {
     }
 
     fn next_advertisement(&self, capture: &Capture, router: &Router) -> Result<Sent> {
-        let a = self.lab.node("a")?.mac(0);
+        let a = self.place.lab().node("a")?.mac(0);
         capture.await_advertisement(
             "an advertisement of node a",
             router.vrid,

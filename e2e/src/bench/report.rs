@@ -9,7 +9,7 @@ use super::contender::{Both, Contender};
 use super::figures::{Excess, Sorted, millis};
 use super::pair::{Failover, Stop};
 use super::surroundings::Surroundings;
-use super::{Measured, Options};
+use super::{Measured, Options, Sources};
 use crate::manifest::Router;
 
 /// The priority of the node that takes over.
@@ -24,6 +24,8 @@ pub(super) struct Report<'a> {
     pub(super) router: &'a Router,
     pub(super) configurations: Both<String>,
     pub(super) measured: &'a Both<Measured>,
+    /// Or why that was not measured.
+    pub(super) sources: &'a Result<Sources, String>,
 }
 
 impl Report<'_> {
@@ -35,6 +37,7 @@ impl Report<'_> {
         self.group_deaths(&mut text)?;
         self.stops(&mut text)?;
         self.crowd(&mut text)?;
+        self.sources(&mut text)?;
         self.configurations(&mut text)?;
         Ok(text)
     }
@@ -150,6 +153,49 @@ impl Report<'_> {
         Ok(())
     }
 
+    fn sources(&self, text: &mut String) -> fmt::Result {
+        let sources = match self.sources {
+            Ok(sources) => sources,
+            Err(missing) => {
+                return writeln!(
+                    text,
+                    "## A node dies in a cluster\n\nNot measured: {missing}\n"
+                );
+            }
+        };
+        let bound = self.bound();
+        let of = |failovers| excesses(failovers, bound, |f: &Failover| f.announced);
+        let (manifests, cluster) = (of(&sources.manifests), of(&sources.cluster));
+        writeln!(
+            text,
+            "## A node dies in a cluster\n\n\
+             Two pairs of vipkeeper's agents with the router of above, in turns: one has it from manifests, the other from the\n\
+             API server of a real control plane, with the operator and the agents as the chart runs them, on the same\n\
+             machine all the time. First gratuitous ARP, counted as above.\n\n\
+             | {} deaths each | minimum | median | p99 | maximum |\n|---|--:|--:|--:|--:|",
+            self.options.cluster_deaths,
+        )?;
+        row(text, "manifests", &manifests)?;
+        row(text, "cluster", &cluster)?;
+        text.push('\n');
+        if let (Some(ours), Some(theirs), Some(p99)) =
+            (cluster.median(), manifests.median(), cluster.percentile(99))
+        {
+            let apart = if ours > theirs {
+                ours - theirs
+            } else {
+                theirs - ours
+            };
+            writeln!(
+                text,
+                "Goals: medians within 1 ms: {} ({apart}); p99 at most 5 ms: {} ({p99}).\n",
+                verdict(apart <= Excess::millis(1)),
+                verdict(p99 <= Excess::millis(5)),
+            )?;
+        }
+        Ok(())
+    }
+
     fn configurations(&self, text: &mut String) -> fmt::Result {
         text.push_str("## Configurations\n\nThe advertisements of both were compared before the run: equal bytes.\n");
         for contender in Contender::ALL {
@@ -216,14 +262,17 @@ fn goals(ours: &Sorted<Excess>, theirs: &Sorted<Excess>) -> String {
     else {
         return String::new();
     };
-    let word = |met| if met { "met" } else { "MISSED" };
     let apart = median - other;
     format!(
         "Goals for the first gratuitous ARP: median at most keepalived's + 1 ms: {} ({apart}); p99 at most 5 ms: {} \
          ({p99}).\n\n",
-        word(apart <= Excess::millis(1)),
-        word(p99 <= Excess::millis(5)),
+        verdict(apart <= Excess::millis(1)),
+        verdict(p99 <= Excess::millis(5)),
     )
+}
+
+const fn verdict(met: bool) -> &'static str {
+    if met { "met" } else { "MISSED" }
 }
 
 /// The command line of this run.
@@ -242,6 +291,11 @@ fn command(options: &Options) -> String {
         ("crowd", options.crowd.into(), usual.crowd.into()),
         ("seconds", options.seconds.into(), usual.seconds.into()),
         ("repeats", options.repeats.into(), usual.repeats.into()),
+        (
+            "cluster-deaths",
+            options.cluster_deaths.into(),
+            usual.cluster_deaths.into(),
+        ),
         ("seed", options.seed, usual.seed),
     ];
     for (name, value, default) in numbers {
@@ -334,6 +388,10 @@ mod tests {
                 vipkeeper: measured(),
                 keepalived: measured(),
             },
+            sources: &Ok(Sources {
+                manifests: vec![failover; 2],
+                cluster: vec![failover; 2],
+            }),
         };
         let page = report.markdown().unwrap();
         for line in [
@@ -344,6 +402,8 @@ mod tests {
             "Repeated because a priority 0 was captured: vipkeeper 4, keepalived 4.",
             "| keepalived, last address | +0.25 ms | +0.25 ms | +0.25 ms | +0.25 ms |",
             "| vipkeeper, client's gap | 62.0 ms | 62.0 ms | 62.0 ms |",
+            "| cluster | +0.25 ms | +0.25 ms | +0.25 ms | +0.25 ms |",
+            "Goals: medians within 1 ms: met (+0.00 ms); p99 at most 5 ms: met (+0.25 ms).",
         ] {
             assert!(page.lines().any(|l| l == line), "no {line} in\n{page}");
         }
