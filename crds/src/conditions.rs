@@ -184,6 +184,30 @@ impl Reason {
 mod tests {
     use super::*;
 
+    /// What people read about conditions.
+    const PAGE: &str = include_str!("../../docs/conditions.md");
+
+    #[test]
+    fn every_condition_and_reason_is_explained() {
+        let words = [
+            schemars::schema_for!(ConditionType),
+            schemars::schema_for!(Reason),
+        ];
+        for schema in words {
+            let schema = serde_json::to_value(schema).unwrap();
+            let values = schema["oneOf"].as_array().unwrap();
+            assert!(values.len() > 7, "{schema}");
+            for value in values {
+                let word = value["const"].as_str().unwrap();
+                let found = [format!("`{word}`"), format!("`{word}=")];
+                assert!(
+                    found.iter().any(|f| PAGE.contains(f)),
+                    "docs/conditions.md does not explain {word}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn conditions_are_written_as_kubernetes_reads_them() {
         let condition = serde_json::json!({
