@@ -7,12 +7,14 @@ use vipkeeper_e2e::harness;
 
 #[path = "cluster/apply.rs"]
 mod apply;
+#[path = "cluster/charts.rs"]
+mod charts;
 #[path = "cluster/rbac.rs"]
 mod rbac;
 #[path = "cluster/scene.rs"]
 mod scene;
 
 fn main() -> ExitCode {
-    let tests = [apply::TESTS, rbac::TESTS];
+    let tests = [apply::TESTS, charts::TESTS, rbac::TESTS];
     harness::main("cluster", &tests.concat())
 }
