@@ -41,10 +41,11 @@ bench: ## failover beside keepalived, as tables; needs root and a quiet machine;
 	@cargo build --release --locked -p vipkeeper-agent -p vipkeeper-operator -p vipkeeper-e2e
 	@VIPKEEPER_AGENT="$$(scripts/agent-path)" VIPKEEPER_KUBERNETES="$$(scripts/kubernetes || true)" cargo run --quiet --release --locked -p vipkeeper-e2e --bin bench -- $(ARGS)
 
-build: ## the agent, optimised
+build: ## the agent and the kubectl plugin, optimised
 	@scripts/needs build cc
-	@cargo build --release --locked -p vipkeeper-agent
+	@cargo build --release --locked -p vipkeeper-agent -p vipkeeper-cli
 	@scripts/agent-path
+	@echo "$$(dirname "$$(scripts/agent-path)")/kubectl-vipkeeper"
 
 fmt: ## format the code
 	@cargo fmt --all

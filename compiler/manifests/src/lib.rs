@@ -23,7 +23,7 @@ use vipkeeper_crds::{NodeConfigSpec, NodeSettings};
 pub use diagnosis::{DOCUMENT, Diagnosis, Position, Severity};
 pub use keys::Keys;
 pub use manifest::File;
-pub use store::Store;
+pub use store::{Store, review};
 
 /// What manifests mean for one node.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -8,6 +8,7 @@
 //! Routers that run have precedence over what is new, so that no edit takes an address or a VRID from another.
 
 mod gathering;
+mod review;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +24,8 @@ use crate::manifest::{Body, File, Kind, ObjectId};
 use crate::yaml::{Places, Position};
 use crate::{Keys, Loaded};
 use gathering::Gathering;
+
+pub use review::review;
 
 /// The fewest bytes of a heartbeat's key that cannot be guessed.
 const LEAST_KEY: usize = 16;

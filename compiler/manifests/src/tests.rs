@@ -649,3 +649,39 @@ fn bad_settings_keep_the_last_good_ones_and_say_where() {
         "5 bytes",
     );
 }
+
+#[test]
+fn for_a_cluster_neither_nodes_nor_secrets_nor_other_kinds_are_missed() {
+    let listed = router("r", 51, "192.0.2.101").replace("  virtualRouterId: 51\n", "");
+    let secret = "  version: 2\n  authentication: {type: Password, password: {secretRef: {name: s, key: k}}}\n";
+    let other = "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n";
+    let text = format!("{listed}{secret}{other}");
+    assert_eq!(review(&[file("m.yaml", text.as_str())]), []);
+    assert_eq!(said(&once(&[("m.yaml", &text)])).len(), 2);
+}
+
+#[test]
+fn for_a_cluster_the_rules_between_objects_hold_and_have_their_places() {
+    let one = router("one", 51, "192.0.2.101");
+    let two = router("two", 51, "192.0.2.101");
+    let found = review(&[file("1.yaml", one.as_str()), file("2.yaml", two.as_str())]);
+    let said: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert!(
+        said.iter()
+            .any(|s| s.starts_with("2.yaml:9:14: error: spec.addresses[0].address: ")),
+        "{said:?}"
+    );
+    assert!(said.iter().all(|s| s.starts_with("2.yaml:")), "{said:?}");
+}
+
+#[test]
+fn nodes_among_the_files_are_looked_at() {
+    let node = "---\napiVersion: v1\nkind: Node\nmetadata: {name: a}\n";
+    let text = format!("{}{node}", router("r", 51, "192.0.2.101"));
+    let found = review(&[file("m.yaml", text)]);
+    let messages: Vec<&str> = found.iter().map(|f| f.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        ["there is no Node b: it takes no part until it joins"]
+    );
+}
