@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 use vipkeeper_crds::{NodeConfig, VirtualRouter};
 
-use crate::change::{Change, Kind, Owner, Subject, Write};
+use crate::change::{Change, Kind, Owner, Subject, SubjectKind, Write};
 use crate::metrics::Metrics;
 use crate::news::News;
 
@@ -24,6 +24,9 @@ use crate::news::News;
 pub const MANAGER: &str = "vipkeeper-operator";
 /// Writes that are on their way at once.
 const AT_ONCE: usize = 16;
+/// Between two writes of one router. What its agents report after an edit comes within a moment, and is shown together;
+/// no address waits for it.
+const REST: Duration = Duration::from_millis(250);
 /// For how long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The first pause after a failure; doubled each time up to the last.
@@ -36,6 +39,8 @@ pub struct Writer {
     metrics: Metrics,
     queue: BTreeMap<Subject, (Owner, Write)>,
     flying: BTreeSet<Subject>,
+    /// Until when routers that were written rest.
+    resting: BTreeMap<Subject, Instant>,
     tasks: JoinSet<(Subject, Owner, Write, Outcome)>,
     failures: BTreeMap<Subject, Failure>,
     patience: Duration,
@@ -88,6 +93,7 @@ impl Writer {
             metrics,
             queue: BTreeMap::new(),
             flying: BTreeSet::new(),
+            resting: BTreeMap::new(),
             tasks: JoinSet::new(),
             failures: BTreeMap::new(),
             patience: PATIENCE,
@@ -121,10 +127,12 @@ impl Writer {
     /// Sends what may be sent.
     pub fn start(&mut self) {
         let now = Instant::now();
+        self.resting.retain(|_, until| *until > now);
         while self.tasks.len() < AT_ONCE {
             let free = |subject: &&Subject| {
                 let failure = self.failures.get(*subject);
                 !self.flying.contains(*subject)
+                    && !self.resting.contains_key(*subject)
                     && failure.is_none_or(|f| f.told || f.again_at <= now)
             };
             let Some(subject) = self.queue.keys().find(free).cloned() else {
@@ -132,6 +140,9 @@ impl Writer {
             };
             if let Some((owner, write)) = self.queue.remove(&subject) {
                 self.flying.insert(subject.clone());
+                if subject.kind == SubjectKind::Router {
+                    self.resting.insert(subject.clone(), now + REST);
+                }
                 let (client, patience) = (self.client.clone(), self.patience);
                 self.tasks.spawn(async move {
                     let outcome = match timeout(patience, carry_out(&client, &write)).await {
@@ -175,11 +186,14 @@ impl Writer {
         .collect()
     }
 
-    /// When something may be tried again.
+    /// When something may be tried again, or has rested.
     #[must_use]
     pub fn wake(&self) -> Option<Instant> {
         let waiting = self.failures.values().filter(|f| !f.told);
-        waiting.map(|f| f.again_at).min()
+        let waiting = waiting.map(|f| f.again_at);
+        let resting = self.resting.iter();
+        let rested = resting.filter(|(subject, _)| self.queue.contains_key(*subject));
+        waiting.chain(rested.map(|(_, until)| *until)).min()
     }
 
     fn end(&mut self, ended: (Subject, Owner, Write, Outcome)) -> Done {
