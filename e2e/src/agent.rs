@@ -159,7 +159,15 @@ impl Agent {
     /// # Errors
     /// When it cannot be started.
     pub fn again(&self) -> Result<Self> {
-        Self::launch(&self.node, &self.program, self.instance.clone(), &[])
+        self.again_as(&self.program)
+    }
+
+    /// Starts another build in the same way.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn again_as(&self, program: &Path) -> Result<Self> {
+        Self::launch(&self.node, program, self.instance.clone(), &[])
     }
 
     /// Its node.
@@ -274,6 +282,28 @@ impl Agent {
             }
             Ok(match self.router(name) {
                 Ok(router) => Seen::when(router, |router| wanted(router)),
+                Err(error) => Seen::NotYet(format!("{error:#}")),
+            })
+        })
+    }
+
+    /// Waits until its whole state is as `wanted`.
+    ///
+    /// # Errors
+    /// When it is not `within`, or the agent ends; with its state.
+    pub fn await_whole(
+        &mut self,
+        what: &str,
+        within: Duration,
+        wanted: impl Fn(&State) -> bool,
+    ) -> Result<State> {
+        let what = format!("node {}: {what}", self.node.name());
+        wait::until(&what, within, || {
+            if let Some(status) = self.process.exit_status()? {
+                bail!("the agent ended: {status}");
+            }
+            Ok(match self.state() {
+                Ok(state) => Seen::when(state, |state| wanted(state)),
                 Err(error) => Seen::NotYet(format!("{error:#}")),
             })
         })

@@ -11,6 +11,7 @@ mod certificates;
 pub mod control_plane;
 pub mod door;
 mod kubelet;
+pub mod observer;
 pub mod operator;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use tokio::task::JoinHandle;
 pub use self::api::Api;
 pub use self::audit::Audit;
 pub use self::control_plane::ControlPlane;
+pub use self::observer::Observer;
 pub use self::operator::Operator;
 
 use self::kubelet::Pod;
@@ -33,6 +35,7 @@ use crate::lab::{Lab, Node};
 use crate::namespace::run;
 use crate::process::Process;
 use crate::program;
+use crate::wait::{self, Seen};
 
 /// Where operators and agents live.
 pub const NAMESPACE: &str = "vipkeeper-system";
@@ -191,6 +194,26 @@ impl Cluster {
         Ok(self
             .agents
             .remove(position.with_context(|| format!("no agent on {node}"))?))
+    }
+
+    /// Starts `program` beside the agent of `node`, as the surging pod of an upgrade, and ends the old one when it was taken
+    /// over, as a kubelet whose pod was deleted.
+    ///
+    /// # Errors
+    /// When it is not taken over.
+    pub fn replace_agent(&mut self, node: &str, program: &Path) -> Result<()> {
+        let mut old = self.take_agent(node)?;
+        self.agents.push(old.again_as(program)?);
+        wait::until(&format!("takeover on {node}"), SOON, || {
+            let log = old.process().log();
+            Ok(if log.contains("taken over") {
+                Seen::Yes(())
+            } else {
+                Seen::NotYet(log)
+            })
+        })?;
+        old.process_mut().stop(SOON)?;
+        Ok(())
     }
 
     /// What a node life cycle controller says of a node: whether its kubelet is heard.

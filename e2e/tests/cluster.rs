@@ -9,12 +9,37 @@ use vipkeeper_e2e::harness;
 mod apply;
 #[path = "cluster/charts.rs"]
 mod charts;
+#[path = "cluster/control_plane.rs"]
+mod control_plane;
+#[path = "cluster/crash.rs"]
+mod crash;
+#[path = "cluster/drain.rs"]
+mod drain;
+#[path = "cluster/many.rs"]
+mod many;
+#[path = "cluster/mistakes.rs"]
+mod mistakes;
 #[path = "cluster/rbac.rs"]
 mod rbac;
 #[path = "cluster/scene.rs"]
 mod scene;
+#[path = "cluster/uninstall.rs"]
+mod uninstall;
+#[path = "cluster/writes.rs"]
+mod writes;
 
 fn main() -> ExitCode {
-    let tests = [apply::TESTS, charts::TESTS, rbac::TESTS];
+    let tests = [
+        apply::TESTS,
+        charts::TESTS,
+        rbac::TESTS,
+        crash::TESTS,
+        control_plane::TESTS,
+        mistakes::TESTS,
+        drain::TESTS,
+        writes::TESTS,
+        many::TESTS,
+        uninstall::TESTS,
+    ];
     harness::main("cluster", &tests.concat())
 }

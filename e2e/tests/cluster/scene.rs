@@ -19,6 +19,10 @@ pub(crate) const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100));
 /// Time for what has no bound of its own.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
+/// The longest that an address of a router with an interval of 100 ms and no address owner may be without an answer when its
+/// holder dies: three intervals and at most one of skew, and what a loaded machine may add.
+pub(crate) const BOUND: Duration = Duration::from_millis(400 + 250);
+
 /// A cluster with an operator, and agents on all nodes; or the reason why there can be none here.
 pub(crate) fn cluster(nodes: &[&str]) -> Result<Cluster> {
     need()?;
@@ -83,6 +87,8 @@ pub(crate) fn active(router: &VirtualRouter) -> Option<&str> {
 pub(crate) trait Scene {
     /// Applies a VirtualRouter and waits until it is Ready; which node is Active.
     fn serve(&self, router: &Value) -> Result<String>;
+    /// How often the agents that run have changed the state of `router`, by node.
+    fn transitions(&self, router: &str) -> Result<Vec<(String, u64)>>;
     /// The nodes whose kernel has `address`.
     fn holders(&self, address: IpAddr) -> Result<Vec<String>>;
     /// Waits until `router` is Ready with `wanted` as its Active.
@@ -99,6 +105,18 @@ impl Scene for Cluster {
         self.api.apply(&path(name), router)?;
         let ready = self.await_active(name, |_| true)?;
         Ok(active(&ready).unwrap_or_default().to_owned())
+    }
+
+    fn transitions(&self, router: &str) -> Result<Vec<(String, u64)>> {
+        let agents = self.agents.iter();
+        agents
+            .map(|agent| {
+                Ok((
+                    agent.node().name().to_owned(),
+                    agent.router(router)?.transitions,
+                ))
+            })
+            .collect()
     }
 
     fn holders(&self, address: IpAddr) -> Result<Vec<String>> {
