@@ -24,6 +24,7 @@ use crate::change::{Change, Kind, Now, Owner, Write};
 use crate::claims::Claims;
 use crate::name;
 use crate::roll::Roll;
+use crate::vacancy::Vacancy;
 
 /// See the module.
 #[derive(Debug)]
@@ -52,6 +53,7 @@ pub struct Cluster {
     /// Who has to be looked at when its time has come.
     wakes: BTreeMap<Owner, Duration>,
     claims: BTreeMap<String, Claims>,
+    vacancies: BTreeMap<String, Vacancy>,
     rolls: BTreeMap<String, Roll>,
 }
 
@@ -74,6 +76,7 @@ impl Default for Cluster {
             dirty: BTreeSet::new(),
             wakes: BTreeMap::new(),
             claims: BTreeMap::new(),
+            vacancies: BTreeMap::new(),
             rolls: BTreeMap::new(),
         }
     }

@@ -7,7 +7,7 @@
 //! - `change`: what comes in and goes out, as data.
 //! - `cluster`: all objects as they are, and what has to be written; pure.
 //! - `name`: names of NodeConfigs; pure.
-//! - `claims`, `roll`: who is Active of those who say so; a new identity step by step; pure.
+//! - `claims`, `vacancy`, `roll`: who is Active of those who say so; whether nobody is; a new identity step by step; pure.
 //! - `projection`, `news`: reports of agents as a router's status; what of it is worth telling; pure.
 //! - `apply`, `publish`: carries writes out; tells news as Events.
 //! - `lease`: of several operators one writes.
@@ -30,4 +30,5 @@ pub mod publish;
 mod roll;
 pub mod runtime;
 pub mod teardown;
+mod vacancy;
 pub mod watch;

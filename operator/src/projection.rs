@@ -30,6 +30,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) configs: BTreeMap<&'a str, &'a NodeConfig>,
     /// The claims to be Active that count.
     pub(crate) counted: &'a BTreeSet<(String, AddressFamily)>,
+    /// Nobody claims some family, and that may be over in a moment: what was said before stays.
+    pub(crate) passing: bool,
 }
 
 /// The status of a router at `now`. Times of conditions and holders stay where nothing changed.
@@ -109,8 +111,11 @@ fn families(
     let families = sources.families.iter().copied();
     families
         .map(|family| {
-            let active_node = only_active(nodes, family).map(str::to_owned);
             let earlier = before.families.iter().find(|f| f.family == family);
+            let vacant = those(nodes, family, ElectionState::Active).is_empty();
+            let stays = earlier.filter(|_| vacant && sources.passing);
+            let active_node = only_active(nodes, family).map(str::to_owned);
+            let active_node = active_node.or_else(|| stays?.active_node.clone());
             let since = match (&active_node, earlier) {
                 (None, _) => None,
                 (Some(node), Some(earlier)) if earlier.active_node.as_ref() == Some(node) => {

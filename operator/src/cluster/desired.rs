@@ -13,6 +13,7 @@ use crate::change::{Now, Owner, Write};
 use crate::claims::{Hearing, Verdict};
 use crate::news::news;
 use crate::roll::{Configs, State, Step};
+use crate::vacancy::patience;
 use crate::{name, projection};
 
 /// What the NodeConfigs of a router should be, by node.
@@ -23,11 +24,13 @@ impl Cluster {
     pub(super) fn router_writes(&mut self, name: &str, now: &Now) -> Vec<Write> {
         let Some(router) = self.routers.get(name) else {
             self.claims.remove(name);
+            self.vacancies.remove(name);
             self.rolls.remove(name);
             return self.removals(&Owner::Router(name.to_owned()), &BTreeSet::new());
         };
         let mut claims = self.claims.remove(name).unwrap_or_default();
         let mut roll = self.rolls.remove(name).unwrap_or_default();
+        let mut vacancy = self.vacancies.remove(name).unwrap_or_default();
         let desired = self.desired(name);
         let actual = self.actual(name);
         let hearing = self.hearing(name, &desired, &actual);
@@ -40,6 +43,10 @@ impl Cluster {
             open: verdict.open,
         };
         let step = roll.step(&state, now);
+        let claimed = |f: &AddressFamily| hearing.claims.iter().any(|(_, claimed)| claimed == f);
+        let is_vacant = !families(&desired).iter().all(claimed);
+        let patience = desired.values().map(|config| patience(config)).max();
+        let passing = vacancy.passing(is_vacant, patience.unwrap_or_default(), now);
         drop(hearing);
         let mut writes = match &step {
             Step::All => self.all_configs(name, &desired, &verdict),
@@ -57,10 +64,12 @@ impl Cluster {
                 self.config_writes(name, &switched, &verdict)
             }
         };
-        let mut wake = verdict.wake;
-        if let Step::Wait(until) = step {
-            wake = Some(wake.map_or(until, |wake| wake.min(until)));
-        }
+        let waiting = match step {
+            Step::Wait(until) => Some(until),
+            Step::All | Step::Prove(_) | Step::Leave(_) | Step::Hold | Step::Switch(_) => None,
+        };
+        let wake = [verdict.wake, passing, waiting];
+        let wake = wake.into_iter().flatten().min();
         let allocation = self.configurations.allocations().routers.get(name);
         let lacking = allocation.and_then(|a| memory::lacking(router, a));
         let version = router.metadata.resource_version.clone();
@@ -82,6 +91,7 @@ impl Cluster {
                     .map(|(node, config)| (*node, *config))
                     .collect(),
                 counted: &verdict.counted,
+                passing: passing.is_some(),
             };
             let status = projection::status(&sources, &now.date);
             if router.status.as_ref() != Some(&status) {
@@ -98,6 +108,7 @@ impl Cluster {
             self.index.set_previous(name, Some(previous));
         }
         self.claims.insert(name.to_owned(), claims);
+        self.vacancies.insert(name.to_owned(), vacancy);
         self.rolls.insert(name.to_owned(), roll);
         if let Some(wake) = wake {
             self.wakes.insert(Owner::Router(name.to_owned()), wake);

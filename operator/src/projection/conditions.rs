@@ -196,7 +196,7 @@ fn of_elections(
         in_state(f, ElectionState::Active).is_empty()
             && in_state(f, ElectionState::Unknown).is_empty()
     });
-    if sources.allocation.is_some() && !nodes.is_empty() && vacant {
+    if sources.allocation.is_some() && !nodes.is_empty() && vacant && !sources.passing {
         all.push(Said::new(
             ConditionType::NoActive,
             ConditionStatus::True,
@@ -227,6 +227,7 @@ fn ready(sources: &Sources<'_>, nodes: &[CandidateStatus], families: &[FamilySta
                 let text = format!("{}: {}", silent.join(", "), Reason::StatusUnknown.text());
                 return unknown(Reason::StatusUnknown).because(text);
             }
+            [] if sources.passing => return before(sources).unwrap_or(unknown(Reason::Pending)),
             [] => return no(Reason::NobodyActive),
             [one] => {
                 if !instance(sources, one, family.family).is_some_and(|i| i.programmed) {
@@ -240,6 +241,17 @@ fn ready(sources: &Sources<'_>, nodes: &[CandidateStatus], families: &[FamilySta
         }
     }
     Said::new(kind, ConditionStatus::True, Reason::OneActive)
+}
+
+/// What was said of `Ready`.
+fn before(sources: &Sources<'_>) -> Option<Said> {
+    let status = sources.router.status.as_ref()?;
+    let ready = status
+        .conditions
+        .iter()
+        .find(|c| c.kind == ConditionType::Ready)?;
+    let said = Said::new(ready.kind, ready.status, ready.reason);
+    Some(said.because(ready.message.clone()))
 }
 
 /// Whether the agent of `node` took, or refused, what the router says now.

@@ -203,8 +203,46 @@ fn what_agents_report_abnormal_is_shown_once_a_type() {
     settle(&mut cluster, 1);
     let said = whole(&cluster, "web", ConditionType::Degraded);
     assert_eq!(said.message, "a: skipped; b: skipped");
-    let nobody = condition(&cluster, "web", ConditionType::NoActive);
-    assert_eq!(nobody, Some((ConditionStatus::True, Reason::NobodyActive)));
+}
+
+#[test]
+fn a_move_between_two_reports_is_no_vacancy_and_one_that_lasts_is() {
+    let mut cluster = cluster(&["a", "b"], &[("web", "192.0.2.100")]);
+    settle(&mut cluster, 0);
+    // The first election is on its way.
+    for node in ["a", "b"] {
+        report(&mut cluster, "web", node, ElectionState::Backup);
+    }
+    settle(&mut cluster, 1);
+    let vacancy = |cluster: &Cluster| condition(cluster, "web", ConditionType::NoActive);
+    assert_eq!(vacancy(&cluster), None);
+    assert_eq!(ready(&cluster), (ConditionStatus::Unknown, Reason::Pending));
+    report(&mut cluster, "web", "a", ElectionState::Active);
+    settle(&mut cluster, 2);
+    let active = |cluster: &Cluster| {
+        let status = cluster.routers["web"].status.as_ref().unwrap();
+        status.families[0].active_node.clone()
+    };
+    assert_eq!(active(&cluster).as_deref(), Some("a"));
+    // A planned move: the old one says so first.
+    report(&mut cluster, "web", "a", ElectionState::Backup);
+    settle(&mut cluster, 10);
+    assert_eq!(active(&cluster).as_deref(), Some("a"));
+    assert_eq!(ready(&cluster), (ConditionStatus::True, Reason::OneActive));
+    assert_eq!(vacancy(&cluster), None);
+    report(&mut cluster, "web", "b", ElectionState::Active);
+    settle(&mut cluster, 11);
+    assert_eq!(active(&cluster).as_deref(), Some("b"));
+    // And one that nobody ends.
+    report(&mut cluster, "web", "b", ElectionState::Initialize);
+    settle(&mut cluster, 20);
+    assert_eq!(vacancy(&cluster), None);
+    let wake = cluster.wake().unwrap();
+    assert_eq!(wake, Duration::from_secs(23));
+    settle(&mut cluster, wake.as_secs());
+    let nobody = Some((ConditionStatus::True, Reason::NobodyActive));
+    assert_eq!(vacancy(&cluster), nobody);
+    assert_eq!(active(&cluster), None);
 }
 
 #[test]
