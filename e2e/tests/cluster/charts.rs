@@ -110,7 +110,7 @@ fn lacking(schema: &Value, values: &Value, path: &str, found: &mut Vec<String>) 
             // Helm's own; and Kubernetes' types, whose fields have no default here.
             _ if key == "global" => {}
             None => found.push(path),
-            Some(_) if matches!(key.as_str(), "affinity" | "resources") => {}
+            Some(_) if matches!(key.as_str(), "affinity" | "resources" | "seLinuxOptions") => {}
             Some(value) => lacking(below, value, &path, found),
         }
     }
