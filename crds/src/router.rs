@@ -64,8 +64,8 @@ pub struct VirtualRouterSpec {
     /// `Together`.
     #[serde(default)]
     pub families: Families,
-    /// The VRID, 1 to 255: unique on the link for each address family, equal on all nodes. Required where
-    /// nobody allocates it, that is in manifests.
+    /// The VRID, 1 to 255: unique on the link for each address family, equal on all nodes. Default: one that nobody
+    /// uses on the link, chosen once and kept, see the status; without a cluster nobody chooses, and it is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 255))]
     pub virtual_router_id: Option<i64>,
@@ -85,7 +85,8 @@ pub struct VirtualRouterSpec {
     /// Whether a node takes the addresses from a holder of lower priority. Default: `mode: Always`.
     #[serde(default)]
     pub preemption: Preemption,
-    /// How the election treats what it hears, and does not hear.
+    /// How the election treats what it hears, and does not hear. Default: as RFC 9568 has it, and tolerant of what
+    /// deployed routers send: `downAdvertisements: 3`, `strict: false`.
     #[serde(default)]
     pub election: Election,
     /// How advertisements reach the other nodes. Default: `mode: Multicast`.
@@ -108,7 +109,7 @@ pub struct VirtualRouterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub sync_group: Option<String>,
-    /// How a planned move goes: a stop, a drain, a changed priority.
+    /// How a planned move goes: a stop, a drain, a changed priority. Default: `linger: 1s`.
     #[serde(default)]
     pub handover: Handover,
 }
@@ -454,7 +455,10 @@ mod tests {
     }
 
     #[test]
-    fn every_field_of_the_schema_is_described() {
+    fn every_field_of_the_schema_is_described_with_its_default() {
+        let settings = serde_json::to_value(crate::Settings::crd()).unwrap();
+        let schema = settings.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec");
+        assert_described("spec", schema.unwrap());
         let crd = serde_json::to_value(VirtualRouter::crd()).unwrap();
         let spec = crd
             .pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec")
@@ -467,10 +471,18 @@ mod tests {
     }
 
     fn assert_described(path: &str, schema: &serde_json::Value) {
+        let required = schema["required"].as_array().into_iter().flatten();
+        let required: Vec<&str> = required.filter_map(serde_json::Value::as_str).collect();
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
             let path = format!("{path}.{name}");
             let text = field["description"].as_str().unwrap_or_default();
             assert!(text.len() > 10, "{path} is not described: {field}");
+            // What may be left out says what it then is; what belongs to one type says to which.
+            let says = text.contains("Default:") || text.starts_with("With `");
+            assert!(
+                required.contains(&name.as_str()) || says,
+                "{path} has no default: {text}"
+            );
             assert_described(&path, field);
             assert_described(&path, &field["items"]);
         }

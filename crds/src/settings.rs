@@ -35,11 +35,11 @@ pub const SETTINGS_NAME: &str = "default";
 #[serde(rename_all = "camelCase")]
 pub struct SettingsSpec {
     /// How many announcements of new places of addresses (gratuitous ARP, unsolicited neighbour advertisements) an
-    /// agent sends on one interface.
+    /// agent sends on one interface. Default: `framesPerSecond: 1000`, `burst: 1024`.
     #[serde(default)]
     pub announcements: Announcements,
     /// What the candidates of a router tell each other beside VRRP, from node to node by UDP port 9651: evidence
-    /// against two holders where advertisements are lost.
+    /// against two holders where advertisements are lost. Default: as often as advertisements, and without a key.
     #[serde(default)]
     pub heartbeat: Heartbeat,
 }
