@@ -13,6 +13,7 @@ pub mod door;
 mod kubelet;
 pub mod observer;
 pub mod operator;
+pub mod plugin;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,6 +28,7 @@ pub use self::audit::Audit;
 pub use self::control_plane::ControlPlane;
 pub use self::observer::Observer;
 pub use self::operator::Operator;
+pub use self::plugin::Said;
 
 use self::kubelet::Pod;
 use self::operator::Identity;

@@ -24,7 +24,7 @@ pub fn built(variable: &str, name: &str) -> Result<PathBuf> {
     let path_shown = path.display();
     ensure!(
         path.is_file(),
-        "no {name} at {path_shown}: cargo build -p {name}"
+        "no {name} at {path_shown}: cargo build --bin {name}"
     );
     Ok(path)
 }

@@ -19,6 +19,8 @@ mod drain;
 mod many;
 #[path = "cluster/mistakes.rs"]
 mod mistakes;
+#[path = "cluster/plugin.rs"]
+mod plugin;
 #[path = "cluster/rbac.rs"]
 mod rbac;
 #[path = "cluster/scene.rs"]
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         control_plane::TESTS,
         mistakes::TESTS,
         drain::TESTS,
+        plugin::TESTS,
         writes::TESTS,
         many::TESTS,
         uninstall::TESTS,
