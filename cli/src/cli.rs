@@ -162,6 +162,9 @@ pub struct DoctorArgs {
     /// The namespace of the operator and its Lease.
     #[arg(short, long, default_value = "vipkeeper-system", value_name = "NAME")]
     pub namespace: String,
+    /// Say what is well, too: each check of each node with its message.
+    #[arg(long)]
+    pub all: bool,
     /// Write all of it as data instead of a table.
     #[arg(short, long, value_enum, value_name = "FORMAT")]
     pub output: Option<Format>,

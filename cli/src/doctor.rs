@@ -95,7 +95,7 @@ pub(crate) async fn run(
     let report = examination::examine(&patient, &Time(Timestamp::now()));
     let text = match args.output {
         Some(format) => output::data(&report, format)?,
-        None => text(&report),
+        None => text(&report, args.all),
     };
     out.write_all(text.as_bytes())?;
     Ok(outcome(&report))
@@ -145,7 +145,8 @@ fn outcome(report: &Report) -> Outcome {
     }
 }
 
-fn text(report: &Report) -> String {
+/// For people; what is well only with `all`.
+fn text(report: &Report, all: bool) -> String {
     let mut text = String::new();
     for Check {
         name,
@@ -169,8 +170,9 @@ fn text(report: &Report) -> String {
     }
     let mut remarks: Vec<(CheckStatus, String)> = Vec::new();
     for node in &report.nodes {
-        let bad = node.checks.iter().filter(|c| c.status != CheckStatus::Pass);
-        remarks.extend(bad.map(|c| {
+        let is_shown = |c: &&Check| all || c.status != CheckStatus::Pass;
+        let shown = node.checks.iter().filter(is_shown);
+        remarks.extend(shown.map(|c| {
             let message = format!("node {}: {}: {}", node.name, c.name, c.message);
             (c.status, message)
         }));

@@ -238,7 +238,7 @@ fn families(router: &VirtualRouter, nodes: &[NodeExplanation]) -> Vec<FamilyExpl
                 [] => nobody(nodes, family),
                 [one] => why_this(router, nodes, one, family),
                 several => format!(
-                    "{} say that they are Active: they do not hear each other's advertisements",
+                    "{} say that they are Active: if that stays, they do not hear each other's advertisements",
                     output::list(&several.iter().map(|n| &n.name).collect::<Vec<_>>())
                 ),
             },

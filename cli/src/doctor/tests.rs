@@ -41,7 +41,7 @@ fn patient() -> Patient {
 
 fn said(patient: &Patient) -> (Outcome, String) {
     let report = examination::examine(patient, &at(0));
-    (outcome(&report), text(&report))
+    (outcome(&report), text(&report, false))
 }
 
 #[test]
@@ -55,6 +55,17 @@ b      0.1.0   6.12.0   3 pass
 c      0.1.0   6.12.0   3 pass
 ";
     assert_eq!(said(&patient()), (Outcome::Good, expected.to_owned()));
+}
+
+#[test]
+fn what_is_well_is_said_if_asked_for() {
+    let report = examination::examine(&patient(), &at(0));
+    let said = text(&report, true);
+    assert!(said.contains("\nPass: node a: Kernel: 6.12.0\n"), "{said}");
+    assert!(
+        said.contains("\nPass: node c: AgentVersion: 0.1.0\n"),
+        "{said}"
+    );
 }
 
 #[test]
