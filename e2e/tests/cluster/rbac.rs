@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use vipkeeper_e2e::Cluster;
 use vipkeeper_e2e::cluster::Api;
 use vipkeeper_e2e::cluster::api::{CONFIGS, NODES, ROUTERS, Refusal};
+use vipkeeper_e2e::wait::{self, Seen};
 
 use crate::scene::{self, SOON};
 
@@ -87,6 +88,18 @@ fn forbidden(api: &Api, requests: &[(&str, &str, Value)]) -> Result<()> {
 
 fn an_agent_writes_the_status_of_its_own_nodes_configurations_alone() -> Result<()> {
     let cluster = cluster(&["a", "b"])?;
+    // A token of the same account that no kubelet got for a pod. An API server takes up a new policy in a while.
+    let unbound = cluster.as_account("vipkeeper-agent")?;
+    let unbound = wait::until("the policy in force", SOON, || {
+        Ok(match report(&unbound, "web-a")? {
+            Ok(accepted) => Seen::NotYet(accepted),
+            Err(refusal) => Seen::Yes((refusal.code, refusal.message)),
+        })
+    })?;
+    ensure!(
+        unbound.0 == 403 && unbound.1.contains("not bound to a node"),
+        "an unbound token: {unbound:?}"
+    );
     let a = cluster.as_agent("a")?;
     ensure!(report(&a, "web-a")?.is_ok(), "its own is refused");
     let refused = report(&a, "web-b")?;
@@ -99,16 +112,6 @@ fn an_agent_writes_the_status_of_its_own_nodes_configurations_alone() -> Result<
         "another node's: {refused:?}"
     );
     ensure!(report(&cluster.as_agent("b")?, "web-b")?.is_ok());
-
-    // A token of the same account that no kubelet got for a pod.
-    let unbound = report(&cluster.as_account("vipkeeper-agent")?, "web-a")?;
-    let unbound = unbound.err().map(|r| (r.code, r.message));
-    ensure!(
-        unbound
-            .as_ref()
-            .is_some_and(|(code, message)| *code == 403 && message.contains("not bound to a node")),
-        "an unbound token: {unbound:?}"
-    );
 
     let own = format!("{CONFIGS}/web-a");
     forbidden(
