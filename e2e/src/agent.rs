@@ -107,17 +107,22 @@ impl Agent {
         Self::launch(node, &program()?, instance, &[])
     }
 
-    /// Starts the agent of a cluster's node with the arguments that its pod has, and the lab's paths. State and run
+    /// Starts a build of the agent of a cluster's node with the arguments that its pod has, and the lab's paths. State and run
     /// directories are the node's and outlive it.
     ///
     /// # Errors
-    /// When it is not built.
-    pub fn start_in_cluster(node: &Node, kubeconfig: &Path, arguments: &[String]) -> Result<Self> {
+    /// When it cannot be started.
+    pub fn start_in_cluster(
+        node: &Node,
+        program: &Path,
+        kubeconfig: &Path,
+        arguments: &[String],
+    ) -> Result<Self> {
         let instance = Instance {
             source: Source::Cluster(kubeconfig.to_owned(), arguments.to_vec()),
             ..Instance::default_of(node)
         };
-        Self::launch(node, &program()?, instance, &[])
+        Self::launch(node, program, instance, &[])
     }
 
     fn launch(node: &Node, program: &Path, instance: Instance, arguments: &[&str]) -> Result<Self> {

@@ -32,7 +32,7 @@ pub use self::plugin::Said;
 
 use self::kubelet::Pod;
 use self::operator::Identity;
-use crate::agent::Agent;
+use crate::agent::{self, Agent};
 use crate::lab::{Lab, Node};
 use crate::namespace::run;
 use crate::process::Process;
@@ -87,6 +87,14 @@ impl Cluster {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn install(nodes: &[&str]) -> Result<Self> {
+        Self::install_over(nodes, &chart("vipkeeper-crds"))
+    }
+
+    /// The same with another chart of CustomResourceDefinitions.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn install_over(nodes: &[&str], definitions: &str) -> Result<Self> {
         let programs = program::kubernetes()?;
         operator::program()?;
         let lab = Lab::new(nodes, 1)?;
@@ -96,7 +104,7 @@ impl Cluster {
         helm(
             &programs,
             &plane,
-            &["install", "vipkeeper-crds", &chart("vipkeeper-crds")],
+            &["install", "vipkeeper-crds", definitions],
         )?;
         plane.start_manager()?;
         for node in lab.nodes() {
@@ -135,6 +143,14 @@ impl Cluster {
     /// # Errors
     /// When there is no pod for it.
     pub fn start_operator(&mut self) -> Result<&mut Operator> {
+        self.start_operator_as(&operator::program()?)
+    }
+
+    /// The same with another build.
+    ///
+    /// # Errors
+    /// When there is no pod for it, or it cannot be started.
+    pub fn start_operator_as(&mut self, program: &Path) -> Result<&mut Operator> {
         let made = self.operators_made;
         self.operators_made += 1;
         let pods = self.await_pods("operator", usize::from(made) + 1)?;
@@ -147,7 +163,8 @@ impl Cluster {
             .lab
             .add_host(&format!("operator-{made}"), CONTROL - 1 - made)?;
         let identity = self.identity(pod, &host)?;
-        self.operators.push(Operator::start(&host, &identity)?);
+        self.operators
+            .push(Operator::start(program, &host, &identity)?);
         self.operators.last_mut().context("no operator")
     }
 
@@ -156,6 +173,14 @@ impl Cluster {
     /// # Errors
     /// When there is no pod for it.
     pub fn start_agent(&mut self, node: &str) -> Result<&mut Agent> {
+        self.start_agent_as(node, &agent::program()?)
+    }
+
+    /// The same with another build.
+    ///
+    /// # Errors
+    /// When there is no pod for it, or it cannot be started.
+    pub fn start_agent_as(&mut self, node: &str, program: &Path) -> Result<&mut Agent> {
         let pods = self.await_pods("agent", 1)?;
         let bound = |pods: &[Pod]| {
             pods.iter()
@@ -169,7 +194,8 @@ impl Cluster {
         };
         let host = self.lab.node(node)?.clone();
         let identity = self.identity(&pod, &host)?;
-        let agent = Agent::start_in_cluster(&host, &identity.kubeconfig, &identity.arguments)?;
+        let (kubeconfig, arguments) = (&identity.kubeconfig, &identity.arguments);
+        let agent = Agent::start_in_cluster(&host, program, kubeconfig, arguments)?;
         self.agents.push(agent);
         self.agents.last_mut().context("no agent")
     }
@@ -264,7 +290,7 @@ impl Cluster {
         let pods = self.await_pods("teardown", 1)?;
         let pod = pods.first().context("no pod of the teardown")?;
         let identity = self.identity(pod, &host)?;
-        let mut teardown = operator::run(&host, "teardown", &identity)?;
+        let mut teardown = operator::run(&operator::program()?, &host, "teardown", &identity)?;
         let ended = teardown.ended(Duration::from_secs(60))?;
         let (phase, code) = if ended.success() {
             ("Succeeded", 0)

@@ -27,6 +27,8 @@ mod rbac;
 mod scene;
 #[path = "cluster/uninstall.rs"]
 mod uninstall;
+#[path = "cluster/upgrade.rs"]
+mod upgrade;
 #[path = "cluster/writes.rs"]
 mod writes;
 
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         writes::TESTS,
         many::TESTS,
         uninstall::TESTS,
+        upgrade::TESTS,
     ];
     harness::main("cluster", &tests.concat())
 }

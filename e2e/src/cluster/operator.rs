@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -25,13 +26,13 @@ pub struct Operator {
 pub(crate) struct Identity {
     pub(crate) pod: String,
     pub(crate) arguments: Vec<String>,
-    pub(crate) kubeconfig: std::path::PathBuf,
+    pub(crate) kubeconfig: PathBuf,
 }
 
 impl Operator {
-    pub(crate) fn start(host: &Node, identity: &Identity) -> Result<Self> {
+    pub(crate) fn start(program: &Path, host: &Node, identity: &Identity) -> Result<Self> {
         Ok(Self {
-            process: run(host, "operator", identity)?,
+            process: run(program, host, "operator", identity)?,
             name: identity.pod.clone(),
             host: host.clone(),
         })
@@ -63,8 +64,8 @@ impl Operator {
 }
 
 /// Starts the operator's program on `host` as the container of a pod would be.
-pub(crate) fn run(host: &Node, log: &str, identity: &Identity) -> Result<Process> {
-    let mut command = Command::new(program()?);
+pub(crate) fn run(program: &Path, host: &Node, log: &str, identity: &Identity) -> Result<Process> {
+    let mut command = Command::new(program);
     command
         .args(&identity.arguments)
         .env("KUBECONFIG", &identity.kubeconfig)
@@ -82,6 +83,6 @@ pub(crate) fn run(host: &Node, log: &str, identity: &Identity) -> Result<Process
 ///
 /// # Errors
 /// When it is not there; with the command that builds it.
-pub fn program() -> Result<std::path::PathBuf> {
+pub fn program() -> Result<PathBuf> {
     program::built("VIPKEEPER_OPERATOR", "vipkeeper-operator")
 }
