@@ -48,7 +48,7 @@ fn main() -> Result<()> {
 
 fn explain(cluster: &Cluster, kubeconfig: &Path, out: &mut impl Write) -> Result<()> {
     let mut paths = vec![program::kubernetes()?];
-    // The plugin is beside this program, if it is built.
+    // The plugin is beside this program.
     paths.extend(env::current_exe()?.parent().map(Path::to_owned));
     let paths: Vec<String> = paths
         .iter()
@@ -62,7 +62,8 @@ fn explain(cluster: &Cluster, kubeconfig: &Path, out: &mut impl Write) -> Result
         "\n  kubectl apply -f - <<'EOF'\n  apiVersion: vipkeeper.io/v1alpha1\n  kind: VirtualRouter\n  \
          metadata: {{name: web}}\n  spec:\n    addresses: [{{address: 192.0.2.100}}]\n  EOF\n  \
          kubectl get virtualrouters,nodeconfigs\n  kubectl describe virtualrouter web\n  \
-         kubectl annotate node a vipkeeper.io/drain=true    # and node/a vipkeeper.io/drain- to undo it"
+         kubectl vipkeeper status\n  kubectl vipkeeper why web\n  kubectl vipkeeper doctor\n  \
+         kubectl vipkeeper drain a --wait    # and kubectl vipkeeper undrain a"
     )?;
     let client = cluster.lab.client().namespace().name();
     writeln!(
