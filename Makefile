@@ -1,11 +1,11 @@
 # Every verb of the project. `make` alone lists them; what they do is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster test unit check crds charts bench build fmt clean
+.PHONY: help demo cluster test unit check crds charts bench bench-operator build fmt clean
 
 help: ## list the verbs
 	@echo "vipkeeper: make VERB"
-	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
 demo: ## two nodes share two VIPs, one dies, the other answers; needs root
 	@scripts/needs demo root cc ip
@@ -40,6 +40,11 @@ bench: ## failover beside keepalived, as tables; needs root and a quiet machine;
 	@scripts/needs bench root cc ip keepalived
 	@cargo build --release --locked -p vipkeeper-agent -p vipkeeper-operator -p vipkeeper-e2e
 	@VIPKEEPER_AGENT="$$(scripts/agent-path)" VIPKEEPER_KUBERNETES="$$(scripts/kubernetes || true)" cargo run --quiet --release --locked -p vipkeeper-e2e --bin bench -- $(ARGS)
+	@$(MAKE) --no-print-directory bench-operator ARGS=
+
+bench-operator: ## what compiling 1,000 routers costs, a part of bench; ARGS="--write FILE" writes the page
+	@scripts/needs bench-operator cc
+	@cargo bench --quiet --locked -p vipkeeper-operator --bench compile -- $(ARGS)
 
 build: ## the agent and the kubectl plugin, optimised
 	@scripts/needs build cc

@@ -19,7 +19,7 @@ use crate::placement::{self, Load, Pool, Reason, Request};
 use crate::pool;
 use crate::router::{Candidates, Router};
 use crate::secret;
-use crate::vrid;
+use crate::vrid::{self, Segment};
 
 /// Who gets what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,9 +93,10 @@ pub fn allocate(index: &Index) -> Allocations {
                 surroundings.get_or_init(|| outside_rules(index, entry, router, &withdrawn));
             remarks.extend(&surroundings.findings);
             groups.fits(router, &mut remarks);
-            if let Some(vrid) = ask(index, router, &claims, &mut remarks) {
+            let segment = vrid::segment_of(index, entry);
+            if let Some(vrid) = ask(index, router, segment, &claims, &mut remarks) {
                 groups.add(router);
-                claims.add(router, vrid, vrid::segment_of(index, name));
+                claims.add(router, vrid, segment);
                 accepted.push(Accepted {
                     router,
                     vrid,
@@ -110,7 +111,14 @@ pub fn allocate(index: &Index) -> Allocations {
     let mut findings: Vec<Finding> = index.node_findings().cloned().collect();
     for (name, entry, mut remarks) in said {
         if let (Some(router), Some(allocation)) = (&entry.router, routers.get(name)) {
-            pool::interfaces_exist(index, router, &allocation.candidates, &mut remarks);
+            let candidates = &allocation.candidates;
+            if entry.derived.are_of(candidates) {
+                let lacking = &entry.derived.lacking;
+                let now = || pool::lacking(index, router, candidates);
+                remarks.extend(lacking.get_or_init(now).as_slice());
+            } else {
+                remarks.extend(&pool::lacking(index, router, candidates));
+            }
         }
         findings.extend(remarks.into_findings());
     }
@@ -167,18 +175,23 @@ fn secret_exists(index: &Index, router: &Router, remarks: &mut Remarks) {
 }
 
 /// The VRID that `router` gets, if that and its addresses are free.
-fn ask(index: &Index, router: &Router, claims: &Claims<'_>, remarks: &mut Remarks) -> Option<u8> {
+fn ask(
+    index: &Index,
+    router: &Router,
+    segment: &Segment,
+    claims: &Claims<'_>,
+    remarks: &mut Remarks,
+) -> Option<u8> {
     if remarks.refused() {
         return None;
     }
-    let segment = vrid::segment_of(index, &router.name);
     claims.addresses_are_free(router, remarks);
     let vrid = match router.vrid {
         Some(vrid) => {
             claims.vrid_is_free(router, vrid, segment, remarks);
             vrid
         }
-        None => vrid::allocated(index, router, claims, remarks)?,
+        None => vrid::allocated(index, router, segment, claims, remarks)?,
     };
     vrid::heard_elsewhere(index, router, vrid, segment, remarks);
     (!remarks.refused()).then_some(vrid)

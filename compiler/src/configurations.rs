@@ -36,11 +36,7 @@ impl Configurations {
             return Changed::default();
         };
         let before = std::mem::replace(&mut self.allocations, allocate(index));
-        for name in before.routers.keys().chain(self.allocations.routers.keys()) {
-            if before.routers.get(name) != self.allocations.routers.get(name) {
-                routers.insert(name.clone());
-            }
-        }
+        different(&before.routers, &self.allocations.routers, &mut routers);
         let mut changed = Changed::default();
         if before.findings != self.allocations.findings {
             let now = by_object(&self.allocations.findings);
@@ -86,6 +82,28 @@ impl Configurations {
     #[must_use]
     pub fn findings(&self, object: &ObjectName) -> &[Finding] {
         self.findings.get(object).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The names with another share. Both are in order: one walk sees both.
+fn different(
+    before: &BTreeMap<String, Allocation>,
+    after: &BTreeMap<String, Allocation>,
+    found: &mut BTreeSet<String>,
+) {
+    let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
+    loop {
+        let (name, same) = match (before.peek(), after.peek()) {
+            (None, None) => return,
+            (Some((b, was)), Some((a, is))) if a == b => (*a, was == is),
+            (Some((b, _)), Some((a, _))) => (*a.min(b), false),
+            (Some((name, _)), None) | (None, Some((name, _))) => (*name, false),
+        };
+        if !same {
+            found.insert(name.clone());
+        }
+        before.next_if(|(b, _)| *b == name);
+        after.next_if(|(a, _)| *a == name);
     }
 }
 

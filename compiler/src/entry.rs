@@ -34,6 +34,16 @@ pub(crate) struct Derived {
     pub(crate) segment: OnceLock<Segment>,
     /// From the surroundings and what the router had before.
     pub(crate) candidates: OnceLock<Arc<Vec<Candidate>>>,
+    /// What is said of those candidates and their interfaces.
+    pub(crate) lacking: OnceLock<Vec<Finding>>,
+}
+
+impl Derived {
+    /// Whether `candidates` are those that are kept here.
+    pub(crate) fn are_of(&self, candidates: &Arc<Vec<Candidate>>) -> bool {
+        let known = self.candidates.get();
+        known.is_some_and(|known| Arc::ptr_eq(known, candidates))
+    }
 }
 
 /// The nodes that could take part in a router, and what is said about it because of objects that are no routers.

@@ -178,6 +178,7 @@ impl Index {
         let changed = replace(&mut self.previous, router.to_owned(), previous);
         if changed && let Some(entry) = self.routers.get_mut(router) {
             entry.derived.candidates.take();
+            entry.derived.lacking.take();
             self.stale = true;
         }
         changed

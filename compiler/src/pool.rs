@@ -9,7 +9,7 @@ use vipkeeper_crds::AddressFamily;
 
 use crate::allocation::Candidate;
 use crate::entry::Entry;
-use crate::finding::{Cause, Remarks, Severity};
+use crate::finding::{Cause, Finding, ObjectName, Remarks, Severity};
 use crate::index::{Index, Setting};
 use crate::interface::{missing, presence};
 use crate::node::Withdrawal;
@@ -259,19 +259,15 @@ fn refuse(setting: Setting, path: &str, message: String, remarks: &mut Remarks) 
 }
 
 /// Says which of those that take part have no interface of the kind asked for, by what their agents report.
-pub(crate) fn interfaces_exist(
-    index: &Index,
-    router: &Router,
-    candidates: &[Candidate],
-    remarks: &mut Remarks,
-) {
+pub(crate) fn lacking(index: &Index, router: &Router, candidates: &[Candidate]) -> Vec<Finding> {
+    let mut remarks = Remarks::of(ObjectName::new("VirtualRouter", &router.name));
     let lacking = candidates.iter().filter_map(|candidate| {
         let reported = index.interfaces.get(&candidate.node)?;
         Some((candidate.node.as_str(), missing(router, reported)?))
     });
     let lacking: Vec<_> = lacking.collect();
     let Some((_, (path, what))) = lacking.first() else {
-        return;
+        return Vec::new();
     };
     let names: Vec<&str> = lacking.iter().map(|(node, _)| *node).take(NAMES).collect();
     let names = names.join(", ");
@@ -296,4 +292,5 @@ pub(crate) fn interfaces_exist(
         path.as_str(),
         message,
     );
+    remarks.into_findings()
 }

@@ -53,24 +53,21 @@ impl Segment {
     }
 }
 
-/// The segment of `router`; that of one that is refused by its own rules, or is not there, is the whole cluster.
-pub(crate) fn segment_of<'a>(index: &'a Index, router: &str) -> &'a Segment {
-    let entry = index.entries().get(router);
-    let entry = entry.and_then(|e| Some((e, e.router.as_ref()?)));
-    entry.map_or(&Segment::Everywhere, |(entry, router)| {
-        let segment = &entry.derived.segment;
-        segment.get_or_init(|| segment_now(index, entry, router))
-    })
+/// The segment of a router; that of one that is refused by its own rules is the whole cluster.
+pub(crate) fn segment_of<'a>(index: &Index, entry: &'a Entry) -> &'a Segment {
+    let segment = &entry.derived.segment;
+    let now = |router| segment.get_or_init(|| segment_now(index, entry, router));
+    entry.router.as_ref().map_or(&Segment::Everywhere, now)
 }
 
 /// The VRID of a router for which none is written: that which it had, else a free one. Says if there is none.
 pub(crate) fn allocated(
     index: &Index,
     router: &Router,
+    segment: &Segment,
     claims: &Claims<'_>,
     remarks: &mut Remarks,
 ) -> Option<u8> {
-    let segment = segment_of(index, &router.name);
     let previous = index.previous(&router.name);
     let previous = previous.and_then(|p| p.virtual_router_id);
     let is_free = |vrid: &u8| *vrid > 0 && !claims.has(router, *vrid, segment);
@@ -78,7 +75,7 @@ pub(crate) fn allocated(
         return Some(vrid);
     }
     let mut taken = claims.vrids(router, segment);
-    taken.extend(wanted_by_others(index, router));
+    taken.extend(wanted_by_others(index, router, segment));
     let heard = index.foreign.values().flatten();
     let heard = heard.filter(|f| router.families.contains(&f.family) && segment.heard(f));
     let (peers, strangers): (Vec<_>, Vec<_>) = heard.partition(|f| is_peer(router, f));
@@ -145,13 +142,12 @@ pub fn list_hash(addresses: impl Iterator<Item = IpAddr>) -> u64 {
 }
 
 /// What other routers of the link say or had, younger ones too: they shall not lose it to one that is flexible.
-fn wanted_by_others(index: &Index, router: &Router) -> BTreeSet<u8> {
-    let segment = segment_of(index, &router.name);
+fn wanted_by_others(index: &Index, router: &Router, segment: &Segment) -> BTreeSet<u8> {
     let mut wanted = BTreeSet::new();
     for (name, entry) in index.entries() {
         let other = entry.router.as_ref();
         let other = other.filter(|o| o.name != router.name && o.meets(router));
-        if let Some(other) = other.filter(|_| !segment.apart(segment_of(index, name))) {
+        if let Some(other) = other.filter(|_| !segment.apart(segment_of(index, entry))) {
             let previous = || index.previous(name).and_then(|p| p.virtual_router_id);
             wanted.extend(other.vrid.or_else(previous));
         }

@@ -6,17 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::pending;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 use vipkeeper_crds::{NodeConfig, VirtualRouter};
 
-use crate::change::{Change, Kind, Owner, Subject, SubjectKind, Write};
+use crate::change::{Change, Owner, Subject, SubjectKind, Write};
 use crate::metrics::Metrics;
 use crate::news::News;
 
@@ -43,7 +43,6 @@ pub struct Writer {
     resting: BTreeMap<Subject, Instant>,
     tasks: JoinSet<(Subject, Owner, Write, Outcome)>,
     failures: BTreeMap<Subject, Failure>,
-    patience: Duration,
 }
 
 impl fmt::Debug for Writer {
@@ -96,15 +95,7 @@ impl Writer {
             resting: BTreeMap::new(),
             tasks: JoinSet::new(),
             failures: BTreeMap::new(),
-            patience: PATIENCE,
         }
-    }
-
-    /// As [`Self::new`], with another patience, for tests.
-    #[must_use]
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
     }
 
     /// `writes` take the place of what was to be written for `owner`.
@@ -143,11 +134,11 @@ impl Writer {
                 if subject.kind == SubjectKind::Router {
                     self.resting.insert(subject.clone(), now + REST);
                 }
-                let (client, patience) = (self.client.clone(), self.patience);
+                let client = self.client.clone();
                 self.tasks.spawn(async move {
-                    let outcome = match timeout(patience, carry_out(&client, &write)).await {
+                    let outcome = match timeout(PATIENCE, carry_out(&client, &write)).await {
                         Ok(outcome) => outcome.map_err(Error::from),
-                        Err(_) => Err(Error::Silence(patience)),
+                        Err(_) => Err(Error::Silence(PATIENCE)),
                     };
                     (subject, owner, write, outcome)
                 });
@@ -310,7 +301,7 @@ async fn carry_out(client: &Client, write: &Write) -> kube::Result<Option<Change
                 ..DeleteParams::default()
             };
             match configs.delete(name, &parameters).await {
-                Ok(_) => Ok(Some(Change::Gone(Kind::Config, name.clone()))),
+                Ok(_) => Ok(Some(Change::Removed(name.clone(), uid.clone()))),
                 // It has gone already, or another has its name: the watch tells.
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
                 Err(error) => Err(error),

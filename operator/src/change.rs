@@ -52,6 +52,8 @@ pub enum Change {
     Settings(Box<Settings>),
     /// An object is not there any more.
     Gone(Kind, String),
+    /// We removed a NodeConfig: the one of this name and uid, not one that was made since.
+    Removed(String, String),
     /// All objects of a kind have been told.
     Listed(Kind),
 }

@@ -47,6 +47,8 @@ pub struct Cluster {
     heard: BTreeMap<String, BTreeSet<Foreign>>,
     /// The addresses that each node speaks from.
     speakers: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// The uids of what went lately: an answer or a stream that lags brings none of it back.
+    gone: BTreeSet<String>,
     listed: BTreeSet<Kind>,
     /// Who has to be looked at.
     dirty: BTreeSet<Owner>,
@@ -72,6 +74,7 @@ impl Default for Cluster {
             settings_findings: Vec::new(),
             heard: BTreeMap::new(),
             speakers: BTreeMap::new(),
+            gone: BTreeSet::new(),
             listed: BTreeSet::new(),
             dirty: BTreeSet::new(),
             wakes: BTreeMap::new(),
@@ -92,7 +95,8 @@ impl Cluster {
             Change::Settings(settings) => self.take_settings(&settings),
             Change::Gone(Kind::Router, name) => {
                 self.index.remove_router(&name);
-                self.routers.remove(&name);
+                let router = self.routers.remove(&name);
+                self.gone.extend(router.and_then(|r| r.metadata.uid));
                 self.seniority.remove(&name);
                 self.dirty.insert(Owner::Router(name));
             }
@@ -105,7 +109,14 @@ impl Cluster {
             }
             Change::Gone(Kind::Config, name) => {
                 if let Some(config) = self.configs.remove(&name) {
+                    self.gone.extend(config.metadata.uid.clone());
                     self.disown(&config);
+                }
+            }
+            Change::Removed(name, uid) => {
+                let known = self.configs.get(&name);
+                if known.is_some_and(|c| c.metadata.uid.as_ref() == Some(&uid)) {
+                    self.take(Change::Gone(Kind::Config, name));
                 }
             }
             Change::Gone(Kind::Settings, name) => {
@@ -116,6 +127,7 @@ impl Cluster {
             }
             Change::Listed(kind) => {
                 self.listed.insert(kind);
+                self.gone.clear();
                 self.look_at_everything();
             }
         }
@@ -123,7 +135,7 @@ impl Cluster {
 
     fn take_router(&mut self, mut router: VirtualRouter) {
         let name = router.name_any();
-        if is_older(&router, self.routers.get(&name)) {
+        if self.is_gone(&router) || is_older(&router, self.routers.get(&name)) {
             return;
         }
         if !self.routers.contains_key(&name) {
@@ -154,7 +166,7 @@ impl Cluster {
 
     fn take_config(&mut self, mut config: NodeConfig) {
         let name = config.name_any();
-        if is_older(&config, self.configs.get(&name)) {
+        if self.is_gone(&config) || is_older(&config, self.configs.get(&name)) {
             return;
         }
         if config.spec.router.is_none()
@@ -219,6 +231,11 @@ impl Cluster {
         let all = self.heard.values().flatten();
         let all = all.filter(|f| !is_ours(f)).cloned().collect();
         self.index.set_foreign(all);
+    }
+
+    fn is_gone<K: Resource>(&self, object: &K) -> bool {
+        let uid = object.meta().uid.as_ref();
+        uid.is_some_and(|uid| self.gone.contains(uid))
     }
 
     fn disown(&mut self, config: &NodeConfig) {

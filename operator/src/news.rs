@@ -27,6 +27,12 @@ pub fn news(before: Option<&VirtualRouterStatus>, after: &VirtualRouterStatus) -
     let mut kinds: Vec<ConditionType> = kinds.map(|c| c.kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
+    let refused =
+        |c: &Condition| c.kind == ConditionType::Accepted && c.status == ConditionStatus::False;
+    if after.conditions.iter().any(refused) {
+        // That a refused router is not ready is no news.
+        kinds.retain(|kind| *kind != ConditionType::Ready);
+    }
     for kind in kinds {
         let find = |status: &'_ VirtualRouterStatus| {
             let mut conditions = status.conditions.iter();

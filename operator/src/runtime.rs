@@ -1,7 +1,7 @@
 //! The loop: changes in, writes out, for as long as this operator leads.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -10,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Client, Resource as _, ResourceExt as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 use vipkeeper_compiler::Finding;
 
@@ -52,7 +52,8 @@ pub async fn run(cli: &Cli) -> anyhow::Result<()> {
     let (mut claim, leads) = Claim::new(client.clone(), &cli.namespace, LEASE, &identity);
     let (changes, mut tasks) = streams::start(&client);
     let publisher = Publisher::start(client.clone(), &identity, metrics.clone());
-    let mut reconciler = Reconciler::new(client, metrics, pulse, publisher);
+    let writer = Writer::new(client, metrics.clone());
+    let mut reconciler = Reconciler::new(writer, metrics, pulse, publisher);
     let outcome = tokio::select! {
         () = claim.keep() => Ok(()),
         outcome = reconciler.run(changes, leads) => outcome,
@@ -86,10 +87,10 @@ pub struct Reconciler {
 impl Reconciler {
     /// Knows nothing yet.
     #[must_use]
-    pub fn new(client: Client, metrics: Metrics, pulse: Pulse, publisher: Publisher) -> Self {
+    pub fn new(writer: Writer, metrics: Metrics, pulse: Pulse, publisher: Publisher) -> Self {
         Self {
             cluster: Cluster::default(),
-            writer: Writer::new(client, metrics.clone()),
+            writer,
             metrics,
             pulse,
             publisher,

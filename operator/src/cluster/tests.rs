@@ -37,6 +37,16 @@ fn router(name: &str, address: &str) -> Change {
     Change::Router(Box::new(serde_json::from_value(router).unwrap()))
 }
 
+impl Change {
+    fn with_uid(self, uid: &str) -> Self {
+        let Self::Router(mut router) = self else {
+            panic!("{self:?} is no router");
+        };
+        router.metadata.uid = Some(uid.to_owned());
+        Self::Router(router)
+    }
+}
+
 fn cluster(nodes: &[&str], routers: &[(&str, &str)]) -> Cluster {
     let mut cluster = Cluster::default();
     nodes.iter().for_each(|name| cluster.take(node(name)));
@@ -55,8 +65,10 @@ fn obey(cluster: &mut Cluster, writes: Vec<Write>) {
         match write {
             Write::Config(mut config) => {
                 let name = config.metadata.name.clone().unwrap();
-                config.metadata.uid = Some(format!("uid-{name}"));
-                config.status = cluster.configs.get(&name).and_then(|c| c.status.clone());
+                let known = cluster.configs.get(&name);
+                let fresh = || Some(format!("uid-{name}-{}", cluster.gone.len()));
+                config.metadata.uid = known.and_then(|c| c.metadata.uid.clone()).or_else(fresh);
+                config.status = known.and_then(|c| c.status.clone());
                 cluster.take(Change::Config(config));
             }
             Write::Remove { name, .. } => cluster.take(Change::Gone(Kind::Config, name)),
@@ -280,6 +292,24 @@ fn of_two_routers_of_one_second_the_first_keeps_what_it_has() {
     settle(&mut second, 2);
     assert_eq!(accepted(&second, "web"), ConditionStatus::True);
     assert_eq!(accepted(&second, "bad"), ConditionStatus::False);
+}
+
+#[test]
+fn what_went_is_not_brought_back_by_an_answer_that_lags() {
+    let mut cluster = cluster(&["a"], &[("web", "192.0.2.100")]);
+    settle(&mut cluster, 0);
+    let late = Change::Router(Box::new(cluster.routers["web"].clone()));
+    let config = cluster.configs[&name::of_router("web", "a")].clone();
+    cluster.take(Change::Gone(Kind::Router, "web".to_owned()));
+    cluster.take(late);
+    settle(&mut cluster, 1);
+    cluster.take(Change::Config(Box::new(config)));
+    settle(&mut cluster, 2);
+    assert_eq!((cluster.routers.len(), cluster.configs.len()), (0, 1));
+    // Another of that name is another.
+    cluster.take(router("web", "192.0.2.100").with_uid("another"));
+    settle(&mut cluster, 3);
+    assert_eq!(cluster.configs.len(), 2);
 }
 
 #[test]

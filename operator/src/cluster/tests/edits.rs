@@ -84,7 +84,12 @@ fn change(edit: &Edit, generation: i64, cluster: &Cluster) -> Option<Change> {
     Some(match edit {
         Edit::Router(r, None) => Change::Gone(Kind::Router, ROUTERS[*r].to_owned()),
         Edit::Router(r, Some(spec)) => {
-            let (name, uid) = (ROUTERS[*r], format!("uid-{}", ROUTERS[*r]));
+            let name = ROUTERS[*r];
+            let known = cluster
+                .routers
+                .get(name)
+                .and_then(|r| r.metadata.uid.clone());
+            let uid = known.unwrap_or_else(|| format!("uid-{name}-{generation}"));
             let mut now: Box<VirtualRouter> = parse(json!({
                 "apiVersion": "vipkeeper.io/v1alpha1", "kind": "VirtualRouter",
                 "metadata": {"name": name, "uid": uid, "generation": generation}, "spec": spec,
