@@ -8,7 +8,8 @@ use tracing_subscriber::EnvFilter;
 use vipkeeper_operator::cli::{Cli, LogFormat, Verb};
 use vipkeeper_operator::{runtime, teardown};
 
-#[tokio::main]
+// One thread: nothing here computes for long, and each thread keeps free memory of its own.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     start_logging(cli.log_format);

@@ -19,6 +19,8 @@ use vipkeeper_crds::{NodeConfig, Settings, VirtualRouter};
 
 use crate::change::{Change, Kind};
 
+/// Objects of a list that are read at once: what a page took at its largest stays taken.
+const PAGE: u32 = 100;
 /// Changes that wait to be taken in; a stream waits when they are so many.
 const WAITING: usize = 1_024;
 
@@ -54,7 +56,8 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let api = Api::<K>::all(ends.client);
-    let stream = watcher::watcher(api, watcher::Config::default()).default_backoff();
+    let stream =
+        watcher::watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff();
     let mut stream = std::pin::pin!(stream.into_stream());
     let mut known = BTreeSet::new();
     let mut listing = BTreeSet::new();
