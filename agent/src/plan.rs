@@ -92,7 +92,7 @@ pub fn resolve(
             Ok(mut router) => {
                 router.drained = is_drained(config, configs, drained);
                 if router.drained {
-                    messages.push(drain_note(&router, drained));
+                    messages.push(drain_note(&router, config.gives_way, drained));
                 }
                 resolved.plan.routers.push(router);
             }
@@ -117,12 +117,16 @@ fn is_drained(config: &NodeConfigSpec, configs: &[NodeConfigSpec], drained: &Dra
         config.sync_group.is_some() && other.sync_group == config.sync_group
     };
     let mut group = configs.iter().filter(group);
-    drained.includes(&config.router) || group.any(|other| drained.includes(&other.router))
+    let alone = |config: &NodeConfigSpec| config.gives_way || drained.includes(&config.router);
+    alone(config) || group.any(alone)
 }
 
-fn drain_note(router: &RouterConfig, drained: &Drained) -> String {
+fn drain_note(router: &RouterConfig, gives_way: bool, drained: &Drained) -> String {
     if router.priority.is_owner() {
         return "cannot be drained: this node owns its addresses (priority 255)".to_owned();
+    }
+    if gives_way && !drained.includes(&router.name) {
+        return "gives way: the Node is drained, cordoned, out of service, going, or not ready for long; takes part with priority 1".to_owned();
     }
     if !drained.includes(&router.name) {
         return "drained with its sync group: takes part with priority 1".to_owned();

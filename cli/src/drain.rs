@@ -13,7 +13,7 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 use vipkeeper_compiler::{Candidate, Reason};
-use vipkeeper_crds::{PreemptionMode, VirtualRouter};
+use vipkeeper_crds::VirtualRouter;
 
 use crate::cli::{Cli, DrainArgs, UndrainArgs};
 use crate::client::{self, Unanswered, answer, find};
@@ -181,13 +181,7 @@ fn destination(
             output::list(&why.collect::<Vec<_>>())
         ));
     }
-    match router.spec.preemption.mode {
-        PreemptionMode::Never => Err(format!(
-            "spec.preemption.mode is Never, and {} waits until the holder leaves: say Always, or stop the agent there",
-            best.node
-        )),
-        PreemptionMode::Always | PreemptionMode::Delayed => Ok(best.node.clone()),
-    }
+    Ok(best.node.clone())
 }
 
 fn unusable(reason: Reason) -> &'static str {
@@ -267,9 +261,6 @@ mod tests {
     fn what_cannot_move_says_why() {
         let single = json!({"spec": {"nodes": {"priorities": [{"node": "a", "priority": 100}]}}});
         assert!(stays(&three("a", single)).starts_with("no other node takes part"));
-
-        let never = json!({"spec": {"preemption": {"mode": "Never"}}});
-        assert!(stays(&three("a", never)).contains("Never, and b waits"));
 
         let owner = json!({"spec": {"nodes": {"priorities": [{"node": "a", "priority": 255}, {"node": "b", "priority": 100}]}}});
         assert!(stays(&three("a", owner)).starts_with("it owns the addresses"));

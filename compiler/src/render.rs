@@ -7,6 +7,7 @@ use vipkeeper_crds::{
 
 use crate::allocation::{Allocation, Allocations, Candidate};
 use crate::index::Index;
+use crate::placement::Reason;
 use crate::router::{OWNER, Router, Way};
 
 /// Names what one node does for one router.
@@ -36,6 +37,7 @@ pub fn render(index: &Index, allocations: &Allocations, key: &ConfigKey) -> Opti
         version: router.version,
         advertisement_interval: router.interval,
         priority: candidate.priority,
+        gives_way: gives_way(allocation, candidate),
         others: others(allocation, candidate),
         interface: router.interface.clone(),
         families: router
@@ -104,6 +106,12 @@ fn requires(router: &Router, candidate: &Candidate) -> Vec<String> {
     ];
     let needed = needed.into_iter().filter(|(needed, _)| *needed);
     needed.map(|(_, feature)| feature.to_owned()).collect()
+}
+
+/// Whether a node that is not to be used has somebody to leave the addresses to.
+fn gives_way(allocation: &Allocation, candidate: &Candidate) -> bool {
+    let withdrawn = |c: &Candidate| matches!(c.reason, Reason::Withdrawn(_));
+    withdrawn(candidate) && !allocation.candidates.iter().all(withdrawn)
 }
 
 /// The other candidates, by name, so that a new order is no news.

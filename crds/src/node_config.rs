@@ -106,6 +106,10 @@ pub struct NodeConfigSpec {
     /// 1..=255; 255 if this node is the address owner, whose own configuration has every address.
     #[schemars(range(min = 1, max = 255))]
     pub priority: u8,
+    /// Another node is to have the addresses: this one takes part with priority 1 whatever `priority` says, and gives
+    /// them away also to those that do not preempt. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gives_way: bool,
     /// The other nodes that take part, by name.
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub others: Vec<NodeCandidate>,

@@ -21,6 +21,7 @@ pub(crate) fn config(name: &str, address: &str) -> NodeConfigSpec {
         version: ProtocolVersion::V3,
         advertisement_interval: Interval::from_millis(250),
         priority: 100,
+        gives_way: false,
         others: Vec::new(),
         interface: InterfaceChoice::Around { address },
         families: vec![NodeFamily {
@@ -533,6 +534,32 @@ fn a_drained_router_says_so_and_how_that_is_undone() {
     assert_eq!(of("db"), None);
     let of_own = |note: &Note| note.router == "own" && note.message.contains("cannot be drained");
     assert!(notes.iter().any(of_own), "{notes:?}");
+}
+
+#[test]
+fn a_router_that_gives_way_is_drained_with_its_group() {
+    let grouped = |name: &str, gives_way| NodeConfigSpec {
+        gives_way,
+        sync_group: Some("gateway".to_owned()),
+        ..config(name, "192.0.2.100")
+    };
+    let configs = [
+        grouped("outside", true),
+        NodeConfigSpec {
+            virtual_router_id: 52,
+            ..grouped("inside", false)
+        },
+        NodeConfigSpec {
+            virtual_router_id: 53,
+            ..config("db", "192.0.2.101")
+        },
+    ];
+    let resolved = plan_of(&configs, &Keys::default(), &inventory());
+    let are: Vec<bool> = resolved.plan.routers.iter().map(|r| r.drained).collect();
+    assert_eq!(are, [true, true, false]);
+    let notes = resolved.notes.iter();
+    let mut notes = notes.filter(|note| note.message.starts_with("gives way"));
+    assert_eq!(notes.next().unwrap().router, "outside");
 }
 
 #[test]

@@ -10,8 +10,8 @@ use vipkeeper_crds::{Duration, NodeTransport, ProtocolVersion, VirtualRouter};
 use super::{balanced, merge, objects, router};
 use crate::placement::{priorities, step};
 use crate::{
-    Allocations, Candidate, Index, Objects, Previous, Reason, Setting, Severity, Withdrawal,
-    allocate, compile,
+    Allocations, Candidate, ConfigKey, Index, Objects, Previous, Reason, Setting, Severity,
+    Withdrawal, allocate, compile, render,
 };
 
 /// A node that is ready, with `patch` laid over it.
@@ -251,6 +251,13 @@ fn a_node_that_shall_not_be_used_comes_below_all_others() {
         let b = candidates(&allocations, "r").iter().find(|c| c.node == "b");
         let reason = why.map_or(Reason::Kept, Reason::Withdrawn);
         assert_eq!(b.unwrap().reason, reason, "{patch}");
+        let gives_way = |node: &str| {
+            let (router, node) = ("r".to_owned(), node.to_owned());
+            let config = render(&index, &allocations, &ConfigKey { router, node });
+            config.unwrap().gives_way
+        };
+        assert_eq!(gives_way("b"), why.is_some(), "{patch}");
+        assert!(!gives_way("a"), "{patch}");
         assert_eq!(allocations.findings, []);
     }
 }

@@ -9,6 +9,7 @@ use crate::scene::{self, SOON, Scene as _, VIP};
 
 vipkeeper_e2e::tests! {
     alone a_drained_node_gives_its_addresses_away_without_a_lost_packet,
+    alone a_drained_node_gives_way_to_those_that_do_not_preempt,
     alone a_cordoned_node_gives_its_addresses_away_without_a_lost_packet,
     beside neither_a_cordon_of_all_nodes_nor_the_silence_of_most_takes_an_address_away,
     beside a_deleted_node_is_no_candidate_any_more,
@@ -16,17 +17,22 @@ vipkeeper_e2e::tests! {
 
 fn a_drained_node_gives_its_addresses_away_without_a_lost_packet() -> Result<()> {
     let annotation = json!({"metadata": {"annotations": {"vipkeeper.io/drain": "true"}}});
-    moves_without_loss(&annotation)
+    moves_without_loss(&annotation, &json!({}))
+}
+
+fn a_drained_node_gives_way_to_those_that_do_not_preempt() -> Result<()> {
+    let annotation = json!({"metadata": {"annotations": {"vipkeeper.io/drain": "true"}}});
+    moves_without_loss(&annotation, &json!({"preemption": {"mode": "Never"}}))
 }
 
 fn a_cordoned_node_gives_its_addresses_away_without_a_lost_packet() -> Result<()> {
-    moves_without_loss(&json!({"spec": {"unschedulable": true}}))
+    moves_without_loss(&json!({"spec": {"unschedulable": true}}), &json!({}))
 }
 
-/// What `patch` makes of the Active node moves the address and loses nothing.
-fn moves_without_loss(patch: &serde_json::Value) -> Result<()> {
+/// What `patch` makes of the Active node moves the address of a router that says `more`, and loses nothing.
+fn moves_without_loss(patch: &serde_json::Value, more: &serde_json::Value) -> Result<()> {
     let cluster = scene::cluster(&["a", "b", "c"])?;
-    let first = cluster.serve(&scene::router("web", VIP, &json!({})))?;
+    let first = cluster.serve(&scene::router("web", VIP, more))?;
     let meter = cluster.lab.meter(VIP)?;
     meter.await_answers(SOON)?;
     let begun = Moment::now();
