@@ -20,8 +20,10 @@ const MOST_NODES: usize = 128;
 pub(crate) struct Sources<'a> {
     /// The router.
     pub(crate) router: &'a VirtualRouter,
-    /// What it was given; `None` if it is refused.
+    /// What it was given, or goes on with; `None` if it is refused and has nothing.
     pub(crate) allocation: Option<&'a Allocation>,
+    /// Whether it is refused as it is now.
+    pub(crate) refused: bool,
     /// What there is to say about it.
     pub(crate) findings: &'a [Finding],
     /// The families of its addresses.

@@ -1,10 +1,11 @@
 //! What one owner's objects should be, beside what they are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{ObjectMeta, Resource as _};
-use vipkeeper_compiler::{ConfigKey, memory};
+use vipkeeper_compiler::{Allocation, Candidate, ConfigKey, Reason, memory};
 use vipkeeper_crds::status::ElectionState;
 use vipkeeper_crds::{AddressFamily, NodeConfig, NodeConfigObjectSpec, NodeConfigSpec};
 
@@ -42,10 +43,20 @@ impl Cluster {
             proven: &verdict.proven,
             open: verdict.open,
         };
-        let step = roll.step(&state, now);
+        let frozen = self.frozen(name, &actual);
+        let step = if frozen.is_some() {
+            Step::Hold
+        } else {
+            roll.step(&state, now)
+        };
         let claimed = |f: &AddressFamily| hearing.claims.iter().any(|(_, claimed)| claimed == f);
-        let is_vacant = !families(&desired).iter().all(claimed);
-        let patience = desired.values().map(|config| patience(config)).max();
+        let running = if frozen.is_some() {
+            running(&actual)
+        } else {
+            desired.clone()
+        };
+        let is_vacant = !families(&running).iter().all(claimed);
+        let patience = running.values().map(|config| patience(config)).max();
         let passing = vacancy.passing(is_vacant, patience.unwrap_or_default(), now);
         drop(hearing);
         let mut writes = match &step {
@@ -82,12 +93,13 @@ impl Cluster {
         } else {
             let sources = projection::Sources {
                 router,
-                allocation,
+                allocation: allocation.or(frozen.as_ref()),
+                refused: allocation.is_none(),
                 findings: self.findings(name),
-                families: families(&desired),
+                families: families(&running),
                 configs: actual
                     .iter()
-                    .filter(|(node, _)| desired.contains_key(*node))
+                    .filter(|(node, _)| running.contains_key(*node))
                     .map(|(node, config)| (*node, *config))
                     .collect(),
                 counted: &verdict.counted,
@@ -154,6 +166,23 @@ impl Cluster {
             Some((candidate.node.as_str(), config))
         });
         rendered.collect()
+    }
+
+    /// What a router that an edit made wrong goes on with: what its NodeConfigs say. One that did not change, and was
+    /// refused because of another router, has lost what it had.
+    fn frozen(&self, name: &str, actual: &Configs<'_>) -> Option<Allocation> {
+        let router = self.routers.get(name)?;
+        if self.configurations.allocations().routers.contains_key(name) {
+            return None;
+        }
+        let generation = router.metadata.generation.unwrap_or_default();
+        let running = running(actual);
+        let first = running.values().next()?;
+        let is_older = running.values().all(|c| c.generation < generation);
+        is_older.then(|| Allocation {
+            virtual_router_id: first.virtual_router_id,
+            candidates: Arc::new(running.values().map(|c| as_candidate(c)).collect()),
+        })
     }
 
     /// The NodeConfigs of a router that have the names they should have.
@@ -284,6 +313,22 @@ impl Cluster {
         let superfluous = owned.filter(|name| !keep.contains(*name));
         let configs = superfluous.filter_map(|name| self.configs.get(name));
         configs.filter_map(removal).collect()
+    }
+}
+
+/// What the NodeConfigs say as they are.
+fn running<'a>(actual: &Configs<'a>) -> Desired<'a> {
+    let all = actual.iter();
+    let all = all.filter_map(|(node, config)| Some((*node, config.spec.config.as_ref()?)));
+    all.collect()
+}
+
+fn as_candidate(config: &NodeConfigSpec) -> Candidate {
+    Candidate {
+        node: config.node_name.clone(),
+        priority: config.priority,
+        addresses: Vec::new(),
+        reason: Reason::Kept,
     }
 }
 

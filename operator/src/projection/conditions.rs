@@ -101,16 +101,21 @@ fn accepted(sources: &Sources<'_>) -> Said {
             .filter(move |f| f.severity == severity)
     };
     let refused = |reason| Said::new(kind, ConditionStatus::False, reason);
-    let Some(allocation) = sources.allocation else {
+    if sources.refused {
         let taken = of(Severity::Error).any(|f| f.cause == Cause::Taken);
         let reason = if taken {
             Reason::Conflict
         } else {
             Reason::Invalid
         };
-        return refused(reason).because(texts(of(Severity::Error)));
-    };
-    if allocation.candidates.is_empty() {
+        let mut text = texts(of(Severity::Error));
+        if sources.allocation.is_some() {
+            text.push_str("; what ran before this edit goes on");
+        }
+        return refused(reason).because(text);
+    }
+    let candidates = sources.allocation.map_or(&[][..], |a| &a.candidates);
+    if candidates.is_empty() {
         let why = of(Severity::Warning);
         let why = why.filter(|f| matches!(f.cause, Cause::NoCandidates | Cause::CandidateMissing));
         let why = texts(why);
@@ -161,7 +166,7 @@ const fn condition_of(cause: Cause) -> Option<(ConditionType, Reason)> {
 }
 
 fn of_findings<'a>(sources: &Sources<'a>) -> impl Iterator<Item = Said> + use<'a> {
-    let accepted = sources.allocation.is_some();
+    let accepted = !sources.refused;
     let findings = sources.findings.iter();
     let warnings = findings.filter(move |f| accepted && f.severity == Severity::Warning);
     warnings.filter_map(|finding| {
@@ -233,7 +238,7 @@ fn ready(sources: &Sources<'_>, nodes: &[CandidateStatus], families: &[FamilySta
                 if !instance(sources, one, family.family).is_some_and(|i| i.programmed) {
                     return no(Reason::NotProgrammed);
                 }
-                if !follows(sources, one) {
+                if !sources.refused && !follows(sources, one) {
                     return unknown(Reason::Pending);
                 }
             }

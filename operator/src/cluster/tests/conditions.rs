@@ -319,3 +319,69 @@ fn an_active_whose_node_is_not_heard_is_unknown_until_it_confirms() {
     settle(&mut cluster, 310);
     assert_eq!(ready(&cluster), (ConditionStatus::True, Reason::OneActive));
 }
+
+#[test]
+fn an_edit_that_is_refused_takes_nothing_away() {
+    let routers = [("web", "192.0.2.100"), ("db", "192.0.2.101")];
+    let mut cluster = cluster(&["a", "b"], &routers);
+    settle(&mut cluster, 0);
+    report(&mut cluster, "web", "a", ElectionState::Active);
+    report(&mut cluster, "web", "b", ElectionState::Backup);
+    settle(&mut cluster, 1);
+    let before = cluster.configs.clone();
+    let vrid = cluster.routers["web"]
+        .status
+        .as_ref()
+        .unwrap()
+        .virtual_router_id;
+    for (second, address) in [(2, "192.0.2.300"), (3, "192.0.2.101")] {
+        let addresses = json!({"addresses": [{"address": address}]});
+        // The other one is older.
+        edited(&mut cluster, "web", |object| {
+            object.metadata.creation_timestamp = Some(now(5).date);
+        });
+        spec(&mut cluster, "web", &addresses);
+        settle(&mut cluster, second);
+        let (status, _) = accepted(&cluster, "web");
+        assert_eq!(status, ConditionStatus::False, "{address}");
+        let said = whole(&cluster, "web", ConditionType::Accepted).message;
+        assert!(
+            said.ends_with("what ran before this edit goes on"),
+            "{said}"
+        );
+        assert_eq!(cluster.configs, before, "{address}");
+        assert_eq!(ready(&cluster), (ConditionStatus::True, Reason::OneActive));
+        let status = cluster.routers["web"].status.as_ref().unwrap();
+        assert_eq!(status.active_summary, "a");
+        assert_eq!(status.virtual_router_id, vrid);
+    }
+    spec(
+        &mut cluster,
+        "web",
+        &json!({"addresses": [{"address": "192.0.2.102"}]}),
+    );
+    settle(&mut cluster, 4);
+    assert_eq!(
+        accepted(&cluster, "web"),
+        (ConditionStatus::True, Reason::Valid)
+    );
+}
+
+#[test]
+fn a_router_whose_address_an_older_one_takes_loses_it() {
+    let routers = [("web", "192.0.2.100"), ("db", "192.0.2.101")];
+    let mut cluster = cluster(&["a"], &routers);
+    settle(&mut cluster, 0);
+    spec(
+        &mut cluster,
+        "web",
+        &json!({"addresses": [{"address": "192.0.2.101"}]}),
+    );
+    settle(&mut cluster, 1);
+    assert_eq!(
+        accepted(&cluster, "db"),
+        (ConditionStatus::False, Reason::Conflict)
+    );
+    let mut configs = cluster.configs.values();
+    assert!(!configs.any(|c| c.spec.router.as_deref() == Some("db")));
+}
