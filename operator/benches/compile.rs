@@ -317,6 +317,7 @@ impl World {
             | Change::Settings(_)
             | Change::Gone(..)
             | Change::Removed(..)
+            | Change::Listing(_)
             | Change::Listed(_) => {}
         }
     }

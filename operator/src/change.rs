@@ -54,6 +54,9 @@ pub enum Change {
     Gone(Kind, String),
     /// We removed a NodeConfig: the one of this name and uid, not one that was made since.
     Removed(String, String),
+    /// All objects of a kind are about to be told, as they are: also those that are older than what was told before,
+    /// because the cluster was restored from a backup.
+    Listing(Kind),
     /// All objects of a kind have been told.
     Listed(Kind),
 }

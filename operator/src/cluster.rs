@@ -47,9 +47,11 @@ pub struct Cluster {
     heard: BTreeMap<String, BTreeSet<Foreign>>,
     /// The addresses that each node speaks from.
     speakers: BTreeMap<String, BTreeSet<IpAddr>>,
-    /// The uids of what went lately: an answer or a stream that lags brings none of it back.
+    /// The uids of what went since the last list began: an answer or a stream that lags brings none of it back.
     gone: BTreeSet<String>,
     listed: BTreeSet<Kind>,
+    /// The kinds that are being listed.
+    listing: BTreeSet<Kind>,
     /// Who has to be looked at.
     dirty: BTreeSet<Owner>,
     /// Who has to be looked at when its time has come.
@@ -76,6 +78,7 @@ impl Default for Cluster {
             speakers: BTreeMap::new(),
             gone: BTreeSet::new(),
             listed: BTreeSet::new(),
+            listing: BTreeSet::new(),
             dirty: BTreeSet::new(),
             wakes: BTreeMap::new(),
             claims: BTreeMap::new(),
@@ -125,9 +128,13 @@ impl Cluster {
                     self.settle_settings(NodeSettings::default());
                 }
             }
-            Change::Listed(kind) => {
-                self.listed.insert(kind);
+            Change::Listing(kind) => {
+                self.listing.insert(kind);
                 self.gone.clear();
+            }
+            Change::Listed(kind) => {
+                self.listing.remove(&kind);
+                self.listed.insert(kind);
                 self.look_at_everything();
             }
         }
@@ -135,7 +142,7 @@ impl Cluster {
 
     fn take_router(&mut self, mut router: VirtualRouter) {
         let name = router.name_any();
-        if self.is_gone(&router) || is_older(&router, self.routers.get(&name)) {
+        if self.is_gone(&router) || self.is_older(Kind::Router, &router, self.routers.get(&name)) {
             return;
         }
         if !self.routers.contains_key(&name) {
@@ -166,7 +173,7 @@ impl Cluster {
 
     fn take_config(&mut self, mut config: NodeConfig) {
         let name = config.name_any();
-        if self.is_gone(&config) || is_older(&config, self.configs.get(&name)) {
+        if self.is_gone(&config) || self.is_older(Kind::Config, &config, self.configs.get(&name)) {
             return;
         }
         if config.spec.router.is_none()
@@ -328,6 +335,20 @@ impl Cluster {
         self.routers.values()
     }
 
+    /// Whether `told` is an earlier state of the object `known`: a stream may tell it after the answer to a write of
+    /// ours. In a list nothing is.
+    fn is_older<K: Resource>(&self, kind: Kind, told: &K, known: Option<&K>) -> bool {
+        // Versions of one object are numbers that grow (KEP-5504).
+        let version = |object: &K| object.meta().resource_version.as_ref()?.parse::<u64>().ok();
+        !self.listing.contains(&kind)
+            && known.is_some_and(|known| {
+                told.meta().uid == known.meta().uid
+                    && version(told)
+                        .zip(version(known))
+                        .is_some_and(|(told, known)| told < known)
+            })
+    }
+
     fn findings(&self, router: &str) -> &[Finding] {
         let object = ObjectName::new(Kind::Router.as_str(), router);
         self.configurations.findings(&object)
@@ -349,16 +370,4 @@ fn proper_name(config: &NodeConfig) -> String {
         Some(router) => name::of_router(router, node),
         None => name::of_node(node),
     }
-}
-
-/// Whether `told` is an earlier state of the object `known`: a stream may tell it after the answer to a write of ours.
-fn is_older<K: Resource>(told: &K, known: Option<&K>) -> bool {
-    // Versions of one object are numbers that grow (KEP-5504).
-    let version = |object: &K| object.meta().resource_version.as_ref()?.parse::<u64>().ok();
-    known.is_some_and(|known| {
-        told.meta().uid == known.meta().uid
-            && version(told)
-                .zip(version(known))
-                .is_some_and(|(told, known)| told < known)
-    })
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Node;
@@ -14,6 +15,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tracing::warn;
 use vipkeeper_crds::{NodeConfig, Settings, VirtualRouter};
 
@@ -21,6 +23,8 @@ use crate::change::{Change, Kind};
 
 /// Objects of a list that are read at once: what a page took at its largest stays taken.
 const PAGE: u32 = 100;
+/// Between an interruption and the next list.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Changes that wait to be taken in; a stream waits when they are so many.
 const WAITING: usize = 1_024;
 
@@ -55,24 +59,54 @@ async fn follow<K>(ends: Ends, kind: Kind, wrap: impl Fn(K) -> Change + Send)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let api = Api::<K>::all(ends.client);
-    let stream =
-        watcher::watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff();
-    let mut stream = std::pin::pin!(stream.into_stream());
+    let api = Api::<K>::all(ends.client.clone());
     let mut known = BTreeSet::new();
+    // What was restored from a backup while a watch was interrupted has versions that a watch from the last one known
+    // would pass over in silence: everything is listed anew.
+    while let Interrupted::Again = stretch(&api, &ends, kind, &wrap, &mut known).await {
+        sleep(PAUSE).await;
+    }
+}
+
+/// How a stretch of watching ends.
+enum Interrupted {
+    Again,
+    NobodyListens,
+}
+
+/// A list and what changes after it, until that is interrupted.
+async fn stretch<K>(
+    api: &Api<K>,
+    ends: &Ends,
+    kind: Kind,
+    wrap: &(impl Fn(K) -> Change + Send),
+    known: &mut BTreeSet<String>,
+) -> Interrupted
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let config = watcher::Config::default().page_size(PAGE);
+    let stream = watcher::watcher(api.clone(), config).default_backoff();
+    let mut stream = std::pin::pin!(stream.into_stream());
     let mut listing = BTreeSet::new();
     while let Some(event) = stream.next().await {
         let event = match event {
             Ok(event) => event,
-            Err(error) => {
+            // It lists anew by itself.
+            Err(watcher::Error::WatchError(status)) if status.code == 410 => continue,
+            Err(error @ watcher::Error::InitialListFailed(_)) => {
                 warn!(?kind, %error, "the API server does not tell");
                 continue;
+            }
+            Err(error) => {
+                warn!(?kind, %error, "the API server does not tell any more");
+                return Interrupted::Again;
             }
         };
         let told = match event {
             Event::Init => {
                 listing.clear();
-                Vec::new()
+                vec![Change::Listing(kind)]
             }
             Event::InitApply(object) => {
                 listing.insert(object.name_any());
@@ -83,7 +117,7 @@ where
                 let mut told: Vec<_> = gone
                     .map(|n: &String| Change::Gone(kind, n.clone()))
                     .collect();
-                known = std::mem::take(&mut listing);
+                *known = std::mem::take(&mut listing);
                 told.push(Change::Listed(kind));
                 told
             }
@@ -99,8 +133,9 @@ where
         };
         for change in told {
             if ends.changes.send(change).await.is_err() {
-                return;
+                return Interrupted::NobodyListens;
             }
         }
     }
+    Interrupted::Again
 }

@@ -328,3 +328,31 @@ fn a_stream_that_lags_undoes_nothing() {
         "192.0.2.12"
     );
 }
+
+#[test]
+fn a_list_is_believed_though_it_is_older_as_after_a_restore() {
+    let mut cluster = cluster(&["a"], &[("web", "192.0.2.100")]);
+    let told = |version: &str, address: &str| {
+        let Change::Router(mut router) = router("web", address) else {
+            panic!("no router");
+        };
+        router.metadata.resource_version = Some(version.to_owned());
+        Change::Router(router)
+    };
+    cluster.take(told("12", "192.0.2.12"));
+    cluster.take(Change::Listing(Kind::Router));
+    cluster.take(told("9", "192.0.2.9"));
+    cluster.take(Change::Listed(Kind::Router));
+    let address = |cluster: &Cluster| cluster.routers["web"].spec.addresses[0].address.clone();
+    assert_eq!(address(&cluster), "192.0.2.9");
+    cluster.take(told("8", "192.0.2.8"));
+    assert_eq!(address(&cluster), "192.0.2.9");
+    // What went before the list is back.
+    cluster.take(Change::Gone(Kind::Router, "web".to_owned()));
+    cluster.take(told("13", "192.0.2.13"));
+    assert!(!cluster.routers.contains_key("web"));
+    cluster.take(Change::Listing(Kind::Router));
+    cluster.take(told("10", "192.0.2.10"));
+    cluster.take(Change::Listed(Kind::Router));
+    assert_eq!(address(&cluster), "192.0.2.10");
+}

@@ -11,7 +11,7 @@ use futures::{Stream, StreamExt as _};
 use kube::ResourceExt as _;
 use kube::core::DynamicObject;
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::utils::ResetTimerBackoff;
+use kube::runtime::utils::{Backoff as _, ResetTimerBackoff};
 use kube::runtime::watcher::{self, Event};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -36,10 +36,6 @@ const REFRESH: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_secs(3);
 /// Pauses between attempts are short again after a time without failure that is so long.
 const CALM: Duration = Duration::from_secs(30);
-/// An API server that was lost is asked whether it answers again this often.
-const RETURN: Duration = Duration::from_secs(5);
-/// A session that ended begins again after this.
-const PAUSE: Duration = Duration::from_secs(2);
 /// An API server of another cluster is asked again after this.
 const FOREIGN_PAUSE: Duration = Duration::from_secs(30);
 /// The same trouble is a warning once in this time.
@@ -61,9 +57,10 @@ pub(super) struct Follower {
     /// When the definitions are to be asked for again.
     ask_again: Option<Instant>,
     told_at: Option<Instant>,
-    /// Why the API server is not followed, and when it is asked again whether it answers: a watch that goes on after
-    /// a failure says nothing.
-    trouble: Option<(String, Instant)>,
+    /// Why the API server is not followed.
+    trouble: Option<String>,
+    /// Between sessions.
+    pauses: Pauses,
 }
 
 /// Why a session ends.
@@ -81,6 +78,8 @@ enum End {
     },
     #[error("the API server does not say whose it is")]
     Unidentified(#[source] Unanswered),
+    #[error("the watch was interrupted")]
+    Interrupted(#[source] watcher::Error),
     #[error("the watch ended")]
     Ended,
 }
@@ -120,6 +119,7 @@ impl Follower {
             ask_again: None,
             told_at: None,
             trouble: None,
+            pauses: Pauses::new(),
         };
         (follower, desired, rosters)
     }
@@ -130,7 +130,9 @@ impl Follower {
             let end = self.session().await;
             let pause = match &end {
                 End::Foreign { .. } => FOREIGN_PAUSE,
-                End::Unidentified(_) | End::Ended => PAUSE,
+                End::Unidentified(_) | End::Interrupted(_) | End::Ended => {
+                    self.pauses.next().unwrap_or_default()
+                }
             };
             self.tell(&end);
             self.settle().await;
@@ -208,14 +210,29 @@ impl Follower {
                 if is_unknown_kind(&error) {
                     self.assignment.unknown(now);
                 }
-                if is_behind(&error) {
-                    debug!(%error, "listing anew");
-                } else {
-                    self.tell(&error);
-                }
+                return self.fail(error);
             }
         }
         Ok(())
+    }
+
+    /// After an interruption everything is listed anew: what was restored from a backup meanwhile has versions that a
+    /// watch from the last one known would pass over in silence.
+    fn fail(&mut self, error: watcher::Error) -> Result<(), End> {
+        match &error {
+            watcher::Error::WatchError(status) if status.code == 410 => {
+                debug!(%error, "listing anew");
+                Ok(())
+            }
+            watcher::Error::InitialListFailed(_) => {
+                self.tell(&error);
+                Ok(())
+            }
+            watcher::Error::WatchError(_)
+            | watcher::Error::WatchStartFailed(_)
+            | watcher::Error::WatchFailed(_)
+            | watcher::Error::NoResourceVersion => Err(End::Interrupted(error)),
+        }
     }
 
     /// Nothing that a list says counts before it is known whose it is.
@@ -224,6 +241,7 @@ impl Follower {
         if self.assignment.identify(found.clone()) {
             self.told_at = None;
             self.trouble = None;
+            self.pauses.reset();
             return Ok(());
         }
         Err(End::Foreign {
@@ -252,8 +270,7 @@ impl Follower {
             Instant::now() + left
         });
         let secrets = self.secrets.values().copied().min();
-        let answers = self.trouble.as_ref().map(|(_, due)| *due);
-        let next = [expiry, secrets, self.ask_again, answers];
+        let next = [expiry, secrets, self.ask_again];
         let next = next.into_iter().flatten().min();
         next.unwrap_or_else(|| Instant::now() + REFRESH)
     }
@@ -263,13 +280,6 @@ impl Follower {
         self.assignment.expire(clock::now());
         if self.assignment.is_in_doubt() && self.ask_again.is_none_or(|at| at <= Instant::now()) {
             self.ask_for_definitions().await;
-        }
-        if let Some((_, due)) = &mut self.trouble
-            && *due <= Instant::now()
-        {
-            *due = Instant::now() + RETURN;
-            // Whether it answers is all that is asked; a session judges for itself.
-            self.identify().await.ok();
         }
         self.read_secrets().await;
         self.assignment.settle();
@@ -339,7 +349,7 @@ impl Follower {
             return;
         }
         let mut in_force = self.assignment.in_force();
-        let trouble = self.trouble.iter().map(|(reason, _)| Diagnosis {
+        let trouble = self.trouble.iter().map(|reason| Diagnosis {
             file: "API server".to_owned(),
             position: Position::START,
             severity: Severity::Warning,
@@ -401,8 +411,7 @@ impl Follower {
             warn!(%reason, "the API server is not followed; everything goes on as it is");
         }
         // The first reason stays until it is over: another word for the same is no news.
-        let due = Instant::now() + RETURN;
-        self.trouble.get_or_insert((reason, due));
+        self.trouble.get_or_insert(reason);
     }
 }
 
@@ -428,17 +437,6 @@ fn is_unknown_kind(error: &watcher::Error) -> bool {
         watcher::Error::InitialListFailed(_)
         | watcher::Error::WatchStartFailed(_)
         | watcher::Error::WatchError(_)
-        | watcher::Error::WatchFailed(_)
-        | watcher::Error::NoResourceVersion => false,
-    }
-}
-
-/// Whether the API server does not remember as far back as this process: everything is listed anew.
-fn is_behind(error: &watcher::Error) -> bool {
-    match error {
-        watcher::Error::WatchError(status) => status.code == 410,
-        watcher::Error::InitialListFailed(_)
-        | watcher::Error::WatchStartFailed(_)
         | watcher::Error::WatchFailed(_)
         | watcher::Error::NoResourceVersion => false,
     }

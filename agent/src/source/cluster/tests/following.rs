@@ -259,3 +259,24 @@ async fn a_router_runs_when_its_key_is_known() {
     assert_eq!(desired.keys.get(key), Some(&b"secret"[..]));
     followed.kill(&directory).await;
 }
+
+#[tokio::test]
+async fn after_a_restore_from_a_backup_what_the_backup_has_is_followed() {
+    let (world, client) = World::start().await;
+    let directory = Directory::new();
+    for router in ["a", "b", "c", "d"] {
+        world.apply(plain(router));
+    }
+    let mut followed = Followed::start(&client, &directory);
+    followed.until_routers(&["a", "b", "c", "d"]).await;
+    world.go_away(true);
+    followed
+        .until("a finding", |desired| !desired.findings.is_empty())
+        .await;
+    world.restore(&[plain("a"), plain("b"), plain("c")]);
+    world.go_away(false);
+    followed.until_routers(&["a", "b", "c"]).await;
+    world.apply(plain("new"));
+    followed.until_routers(&["a", "b", "c", "new"]).await;
+    followed.kill(&directory).await;
+}

@@ -94,6 +94,12 @@ impl World {
         self.inner().objects = objects.iter().map(named).collect();
     }
 
+    /// Its store is restored from a backup that has these objects: versions begin again from where they were then.
+    pub(super) fn restore(&self, objects: &[Value]) {
+        self.have_only(objects);
+        self.inner().history.clear();
+    }
+
     /// Whether the definitions are there.
     pub(super) fn define(&self, there: bool) {
         self.inner().definitions = there;
