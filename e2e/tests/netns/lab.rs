@@ -204,7 +204,10 @@ fn a_skip_is_counted_and_fails_where_its_rung_is_required() -> Result<()> {
         text.contains("rung netns: 0 passed, 0 failed, 1 skipped"),
         "{text}"
     );
-    ensure!(text.contains("no vipkeeper-agent at /nonexistent"), "{text}");
+    ensure!(
+        text.contains("no vipkeeper-agent at /nonexistent"),
+        "{text}"
+    );
     let (passed, text) = run("uml,netns")?;
     ensure!(!passed, "{text}");
     ensure!(
