@@ -8,22 +8,18 @@ use anyhow::bail;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
-use serde_json::json;
 use tokio::time::{Instant, sleep_until};
-use vipkeeper_compiler::{Candidate, Reason};
+use vipkeeper_compiler::{Candidate, DRAIN_ANNOTATION, Reason};
 use vipkeeper_crds::VirtualRouter;
 
 use crate::cli::{Cli, DrainArgs, UndrainArgs};
-use crate::client::{self, Unanswered, answer, find};
+use crate::client::{self, Unanswered, find};
 use crate::knowledge::Knowledge;
-use crate::objects::{self, MANAGER, NODES, Objects};
+use crate::objects::{self, NODES, Objects};
 use crate::why::of_withdrawal;
 use crate::{Outcome, output};
 
-/// The annotation that takes a node out of use.
-const DRAIN: &str = "vipkeeper.io/drain";
 /// Between two looks while waiting.
 pub(crate) const PAUSE: Duration = Duration::from_millis(500);
 
@@ -74,7 +70,7 @@ pub(crate) async fn undrain(
     let Some(object) = find(NODES, api.get(node)).await? else {
         bail!("there is no Node {node}: `kubectl get nodes` lists all");
     };
-    if !object.annotations().contains_key(DRAIN) {
+    if !object.annotations().contains_key(DRAIN_ANNOTATION) {
         writeln!(out, "{node} is not drained.")?;
         return Ok(Outcome::Good);
     }
@@ -95,13 +91,7 @@ fn remark(node: &Node) -> &'static str {
 
 async fn annotate(client: &Client, node: &str, value: Option<&str>) -> Result<(), Unanswered> {
     let api: Api<Node> = Api::all(client.clone());
-    let patch = Patch::Merge(json!({"metadata": {"annotations": {DRAIN: value}}}));
-    let params = PatchParams {
-        field_manager: Some(MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    answer("patch", NODES, api.patch_metadata(node, &params, &patch)).await?;
-    Ok(())
+    objects::annotate(&api, NODES, node, (DRAIN_ANNOTATION, value)).await
 }
 
 /// Waits until `node` holds nothing but what cannot move, for `timeout` at most; what it holds in the end.
@@ -135,7 +125,7 @@ fn moves(objects: &Objects, node: &str, now: &Time) -> Vec<Move> {
         if object.name_any() == node {
             object
                 .annotations_mut()
-                .insert(DRAIN.to_owned(), "true".to_owned());
+                .insert(DRAIN_ANNOTATION.to_owned(), "true".to_owned());
         }
         object
     };
@@ -223,6 +213,8 @@ fn ended(node: &str, held: &[String], timeout: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::tests::{at, three};
 

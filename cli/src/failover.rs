@@ -6,24 +6,19 @@ use std::time::Duration;
 use anyhow::bail;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
-use serde_json::json;
 use tokio::time::{Instant, sleep_until};
-use vipkeeper_compiler::{Candidate, Reason, Severity, absences};
+use vipkeeper_compiler::{ACTIVE_NODE_ANNOTATION, Candidate, Reason, Severity, absences};
 use vipkeeper_crds::status::ElectionState;
 use vipkeeper_crds::{PreemptionMode, VirtualRouter};
 
 use crate::cli::{Cli, FailoverArgs};
-use crate::client::{self, Unanswered, answer};
+use crate::client::{self, Unanswered};
 use crate::drain::PAUSE;
 use crate::knowledge::Knowledge;
-use crate::objects::{self, MANAGER, Objects, ROUTERS};
+use crate::objects::{self, Objects, ROUTERS};
 use crate::why::of_withdrawal;
 use crate::{Outcome, output};
-
-/// The annotation that names the node which shall hold the addresses.
-const ACTIVE_NODE: &str = "vipkeeper.io/active-node";
 
 pub(crate) async fn run(
     cli: &Cli,
@@ -82,7 +77,7 @@ async fn clear(
     out: &mut impl Write,
 ) -> anyhow::Result<Outcome> {
     let name = router.name_any();
-    match router.annotations().get(ACTIVE_NODE) {
+    match router.annotations().get(ACTIVE_NODE_ANNOTATION) {
         None => writeln!(out, "{name}: no node is named; nothing to clear")?,
         Some(node) => {
             annotate(client, &name, None).await?;
@@ -97,18 +92,7 @@ async fn clear(
 
 async fn annotate(client: &Client, router: &str, node: Option<&str>) -> Result<(), Unanswered> {
     let api: Api<VirtualRouter> = Api::all(client.clone());
-    let patch = Patch::Merge(json!({"metadata": {"annotations": {ACTIVE_NODE: node}}}));
-    let params = PatchParams {
-        field_manager: Some(MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    answer(
-        "patch",
-        ROUTERS,
-        api.patch_metadata(router, &params, &patch),
-    )
-    .await?;
-    Ok(())
+    objects::annotate(&api, ROUTERS, router, (ACTIVE_NODE_ANNOTATION, node)).await
 }
 
 /// Waits until the agent of `node` says that it is Active for every family, and no other agent does; `false` if that
@@ -237,7 +221,7 @@ fn next(objects: &Objects, router: &str, candidates: &[Candidate]) -> Result<Str
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::tests::{at, config, node, three};

@@ -1,14 +1,12 @@
 //! The objects of a cluster as the compiler takes them: with what the operator remembers of each router.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use vipkeeper_compiler::{
-    Allocation, Allocations, Finding, Foreign, Index, Previous, Setting, allocate, inventory,
-    memory,
+    Allocation, Allocations, Finding, Foreign, Index, Setting, allocate, inventory, memory,
 };
 
 use crate::objects::Objects;
@@ -36,15 +34,9 @@ impl Knowledge {
                 index.set_interfaces(&name, Some(inventory::interfaces(inventory)));
             }
         }
-        // Of two routers of one second the older is the one that was given something.
         for (told, router) in (1..).zip(&objects.routers) {
             let previous = memory::remembered(router);
-            let has = |p: &Previous| p.virtual_router_id.is_some();
-            let seniority = if previous.as_ref().is_some_and(has) {
-                0
-            } else {
-                told
-            };
+            let seniority = memory::seniority(previous.as_ref(), told);
             index.set_previous(&router.name_any(), previous);
             index.set_router(router, seniority);
         }
@@ -66,7 +58,7 @@ impl Knowledge {
     }
 }
 
-/// The VRIDs that others advertise. A node that takes no part in a router of ours hears those that do: they are none.
+/// The VRIDs that others advertise.
 fn strangers(objects: &Objects) -> BTreeSet<Foreign> {
     let inventories = objects
         .configs
@@ -75,13 +67,6 @@ fn strangers(objects: &Objects) -> BTreeSet<Foreign> {
         .filter_map(|c| c.status.as_ref()?.inventory.as_ref());
     let inventories: Vec<_> = inventories.collect();
     let own = inventories.iter().flat_map(|i| inventory::own_addresses(i));
-    let own: BTreeSet<IpAddr> = own.collect();
-    let given = objects
-        .routers
-        .iter()
-        .filter_map(|r| r.status.as_ref()?.virtual_router_id);
-    let given: BTreeSet<i64> = given.collect();
-    let all = inventories.iter().flat_map(|i| inventory::foreign(i));
-    all.filter(|f| !(own.contains(&f.source) && given.contains(&i64::from(f.virtual_router_id))))
-        .collect()
+    let heard = inventories.iter().flat_map(|i| inventory::foreign(i));
+    inventory::strangers(heard, &own.collect(), &objects.routers)
 }

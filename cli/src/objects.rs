@@ -1,9 +1,13 @@
 //! What is read from the API server: all objects at one time, as nearly as lists allow.
 
+use std::fmt::Debug;
+
 use k8s_openapi::api::core::v1::Node;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
-use vipkeeper_crds::status::{CandidateStatus, ElectionState, NodeInventory};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use vipkeeper_crds::status::{CandidateStatus, ElectionState, NodeConfigStatus, NodeInventory};
 use vipkeeper_crds::{NodeConfig, VirtualRouter};
 
 use crate::client::{Unanswered, answer};
@@ -13,7 +17,7 @@ pub(crate) const ROUTERS: &str = "virtualrouters.vipkeeper.io";
 pub(crate) const CONFIGS: &str = "nodeconfigs.vipkeeper.io";
 pub(crate) const NODES: &str = "nodes";
 /// The field manager of everything that is written here.
-pub(crate) const MANAGER: &str = "kubectl-vipkeeper";
+const MANAGER: &str = "kubectl-vipkeeper";
 
 /// The objects of a cluster.
 #[derive(Clone, Debug, Default)]
@@ -87,6 +91,22 @@ pub(crate) async fn configs(
     Ok(answer("list", CONFIGS, api.list(&params)).await?.items)
 }
 
+/// Sets an annotation of an object, or removes it.
+pub(crate) async fn annotate<K: Clone + DeserializeOwned + Debug>(
+    api: &Api<K>,
+    resource: &'static str,
+    name: &str,
+    (key, value): (&str, Option<&str>),
+) -> Result<(), Unanswered> {
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {key: value}}}));
+    let params = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    answer("patch", resource, api.patch_metadata(name, &params, &patch)).await?;
+    Ok(())
+}
+
 /// The rows of the nodes that are Active.
 pub(crate) fn actives(router: &VirtualRouter) -> impl Iterator<Item = &CandidateStatus> {
     let rows = router.status.iter().flat_map(|s| &s.nodes);
@@ -95,8 +115,8 @@ pub(crate) fn actives(router: &VirtualRouter) -> impl Iterator<Item = &Candidate
 
 /// Whether the agent of a NodeConfig's node says that it is Active.
 pub(crate) fn is_active(config: &NodeConfig) -> bool {
-    let families = config.status.iter().flat_map(|s| &s.families);
-    families
-        .into_iter()
-        .any(|f| f.state == ElectionState::Active)
+    config
+        .status
+        .as_ref()
+        .is_some_and(NodeConfigStatus::is_active)
 }

@@ -1,19 +1,10 @@
 //! What to do about a condition of a VirtualRouter.
 
-use vipkeeper_crds::conditions::{Condition, ConditionStatus, ConditionType, Reason};
+use vipkeeper_crds::conditions::{Condition, Reason};
 
 /// Whether a condition says that something is not as it should be.
 pub(crate) fn is_abnormal(condition: &Condition) -> bool {
-    let wanted = match condition.kind {
-        ConditionType::Accepted | ConditionType::Ready => ConditionStatus::True,
-        ConditionType::SplitBrain
-        | ConditionType::NoActive
-        | ConditionType::VridConflict
-        | ConditionType::AddressConflict
-        | ConditionType::PeerRejected
-        | ConditionType::Degraded => ConditionStatus::False,
-    };
-    condition.status != wanted
+    condition.status != condition.kind.when_well()
 }
 
 /// What to do about `reason`; empty where there is nothing but to wait.

@@ -113,7 +113,7 @@ pub(crate) fn report(router: &VirtualRouter) -> RouterReport {
         .find(|c| c.kind == ConditionType::Ready);
     RouterReport {
         name: router.name_any(),
-        ready: ready.map_or("Unknown", |c| word(c.status)).to_owned(),
+        ready: ready.map_or("Unknown", |c| c.status.as_str()).to_owned(),
         families: status
             .families
             .iter()
@@ -155,14 +155,6 @@ fn stale(router: &VirtualRouter) -> Option<Abnormal> {
         message,
         remedy: "see that the operator runs: `kubectl vipkeeper doctor`".to_owned(),
     })
-}
-
-pub(crate) const fn word(status: ConditionStatus) -> &'static str {
-    match status {
-        ConditionStatus::True => "True",
-        ConditionStatus::False => "False",
-        ConditionStatus::Unknown => "Unknown",
-    }
 }
 
 fn text(report: &Report, now: &Time) -> String {
@@ -211,7 +203,7 @@ pub(crate) fn sentence(abnormal: &Abnormal) -> String {
         (Some(condition), Some(status), Some(reason)) => format!(
             "{} is {} ({}): {}",
             output::name(condition),
-            word(*status),
+            status.as_str(),
             output::name(reason),
             abnormal.message
         ),

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use vipkeeper_crds::VirtualRouter;
 use vipkeeper_crds::status::{ForeignRouter, NodeInventory};
 
-use crate::{Foreign, ReportedInterface};
+use crate::{Foreign, ReportedInterface, memory};
 
 /// The interfaces. What does not parse is not counted: an agent writes them.
 #[must_use]
@@ -39,6 +40,20 @@ pub fn own_addresses(inventory: &NodeInventory) -> impl Iterator<Item = IpAddr> 
         let link_local = interface.link_local.iter().filter_map(|a| a.parse().ok());
         prefixes.map(|(address, _)| address).chain(link_local)
     })
+}
+
+/// Those of `heard` that are not ours. A node that takes no part in one of `routers` hears those that do, which speak
+/// from `speakers`.
+pub fn strangers<'a>(
+    heard: impl IntoIterator<Item = Foreign>,
+    speakers: &BTreeSet<IpAddr>,
+    routers: impl IntoIterator<Item = &'a VirtualRouter>,
+) -> BTreeSet<Foreign> {
+    let given = routers.into_iter().filter_map(memory::given);
+    let given: BTreeSet<u8> = given.collect();
+    let is_ours =
+        |f: &Foreign| speakers.contains(&f.source) && given.contains(&f.virtual_router_id);
+    heard.into_iter().filter(|f| !is_ours(f)).collect()
 }
 
 fn heard(inventory: &NodeInventory, row: &ForeignRouter) -> Option<Foreign> {

@@ -56,9 +56,10 @@ pub use configurations::{Changed, Configurations};
 pub use finding::{Cause, Finding, ObjectName, Severity};
 pub use index::{Foreign, Index, Previous, Setting};
 pub use interface::ReportedInterface;
-pub use node::Withdrawal;
+pub use node::{DRAIN_ANNOTATION, Withdrawal};
 pub use placement::Reason;
 pub use render::{ConfigKey, render};
+pub use router::ACTIVE_NODE_ANNOTATION;
 pub use settings::{settings, settings_of_cluster};
 pub use vrid::list_hash;
 

@@ -15,12 +15,8 @@ pub const CANDIDATES_ANNOTATION: &str = "vipkeeper.io/candidates";
 #[must_use]
 pub fn remembered(router: &VirtualRouter) -> Option<Previous> {
     let annotation = |key| router.metadata.annotations.as_ref()?.get(key);
-    let status = router.status.as_ref();
-    let by_status = status
-        .and_then(|s| s.virtual_router_id)
-        .and_then(|id| u8::try_from(id).ok());
     let virtual_router_id =
-        by_status.or_else(|| annotation(VRID_ANNOTATION).and_then(|id| id.parse().ok()));
+        given(router).or_else(|| annotation(VRID_ANNOTATION).and_then(|id| id.parse().ok()));
     let nodes = annotation(CANDIDATES_ANNOTATION)
         .map(String::as_str)
         .unwrap_or_default();
@@ -31,6 +27,23 @@ pub fn remembered(router: &VirtualRouter) -> Option<Previous> {
         holders: holders(router),
     };
     (previous != Previous::default()).then_some(previous)
+}
+
+/// The VRID that a router has by its status.
+#[must_use]
+pub fn given(router: &VirtualRouter) -> Option<u8> {
+    let id = router.status.as_ref()?.virtual_router_id?;
+    u8::try_from(id).ok()
+}
+
+/// Which of two routers of one second is the older, smaller is older: one that was given something before, then the
+/// one that was told first.
+#[must_use]
+pub fn seniority(previous: Option<&Previous>, told: u64) -> u64 {
+    match previous.and_then(|p| p.virtual_router_id) {
+        Some(_) => 0,
+        None => told,
+    }
 }
 
 /// Who holds the addresses by the router's status.

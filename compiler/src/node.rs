@@ -9,7 +9,7 @@ use crate::finding::{Cause, Finding, ObjectName, Severity};
 use crate::selector::Labels;
 
 /// The annotation that takes a node out of use.
-const DRAIN: &str = "vipkeeper.io/drain";
+pub const DRAIN_ANNOTATION: &str = "vipkeeper.io/drain";
 /// The taint of a node that is known to be off.
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 /// For how long, in seconds, a node that is not ready changes nothing.
@@ -75,7 +75,7 @@ impl NodeFacts {
 
 fn withdrawal(node: &Node) -> Option<Withdrawal> {
     let annotations = node.metadata.annotations.as_ref();
-    let drain = annotations.and_then(|all| all.get(DRAIN));
+    let drain = annotations.and_then(|all| all.get(DRAIN_ANNOTATION));
     let spec = node.spec.as_ref();
     let mut taints = spec.into_iter().flat_map(|s| s.taints.iter().flatten());
     if node.metadata.deletion_timestamp.is_some() {

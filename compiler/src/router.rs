@@ -21,6 +21,7 @@ use crate::address;
 use crate::finding::Remarks;
 use crate::index::Setting;
 
+pub use candidates::ACTIVE_NODE_ANNOTATION;
 pub(crate) use candidates::{Balance, Candidates, Listed, MAX_CANDIDATES, OWNER};
 pub(crate) use transport::{Transport, Way};
 

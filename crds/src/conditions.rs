@@ -66,6 +66,20 @@ impl ConditionType {
             Self::Degraded => "Degraded",
         }
     }
+
+    /// Its status while all is well.
+    #[must_use]
+    pub const fn when_well(self) -> ConditionStatus {
+        match self {
+            Self::Accepted | Self::Ready => ConditionStatus::True,
+            Self::SplitBrain
+            | Self::NoActive
+            | Self::VridConflict
+            | Self::AddressConflict
+            | Self::PeerRejected
+            | Self::Degraded => ConditionStatus::False,
+        }
+    }
 }
 
 /// Whether a condition holds.
@@ -77,6 +91,18 @@ pub enum ConditionStatus {
     False,
     /// Nobody can tell now.
     Unknown,
+}
+
+impl ConditionStatus {
+    /// As the API writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
 }
 
 /// Why a condition is as it is.

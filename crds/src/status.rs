@@ -144,6 +144,15 @@ pub struct NodeConfigStatus {
     pub inventory: Option<NodeInventory>,
 }
 
+impl NodeConfigStatus {
+    /// Whether the node says that it is Active for a family.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        let mut families = self.families.iter();
+        families.any(|instance| instance.state == ElectionState::Active)
+    }
+}
+
 /// Whether an agent took a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -32,8 +32,7 @@ pub struct Cluster {
     index: Index,
     configurations: Configurations,
     routers: BTreeMap<String, VirtualRouter>,
-    /// Which of two routers of one second is the older: that which was given something before, then that which was
-    /// told first.
+    /// As [`memory::seniority`] says, when each was first told.
     seniority: BTreeMap<String, u64>,
     told: u64,
     /// The uid of each Node.
@@ -147,11 +146,8 @@ impl Cluster {
         }
         if !self.routers.contains_key(&name) {
             let previous = memory::remembered(&router);
-            let has_something = previous
-                .as_ref()
-                .is_some_and(|p| p.virtual_router_id.is_some());
             self.told = self.told.saturating_add(1);
-            let seniority = if has_something { 0 } else { self.told };
+            let seniority = memory::seniority(previous.as_ref(), self.told);
             self.seniority.insert(name.clone(), seniority);
             self.index.set_previous(&name, previous);
         }
@@ -226,17 +222,9 @@ impl Cluster {
         }
         self.heard.insert(node.to_owned(), heard);
         self.speakers.insert(node.to_owned(), speakers);
-        let vrids = self.routers.values().filter_map(|r| {
-            let id = r.status.as_ref()?.virtual_router_id?;
-            u8::try_from(id).ok()
-        });
-        let vrids: BTreeSet<u8> = vrids.collect();
-        let speakers: BTreeSet<IpAddr> = self.speakers.values().flatten().copied().collect();
-        // A node that takes no part in a router hears those that do.
-        let is_ours =
-            |f: &&Foreign| speakers.contains(&f.source) && vrids.contains(&f.virtual_router_id);
-        let all = self.heard.values().flatten();
-        let all = all.filter(|f| !is_ours(f)).cloned().collect();
+        let speakers = self.speakers.values().flatten().copied().collect();
+        let heard = self.heard.values().flatten().cloned();
+        let all = inventory::strangers(heard, &speakers, self.routers.values());
         self.index.set_foreign(all);
     }
 

@@ -81,20 +81,8 @@ fn condition(
     after: Option<&Condition>,
 ) -> Option<News> {
     let name = kind.as_str();
-    let is_good = match kind {
-        ConditionType::Accepted | ConditionType::Ready => true,
-        ConditionType::SplitBrain
-        | ConditionType::NoActive
-        | ConditionType::VridConflict
-        | ConditionType::AddressConflict
-        | ConditionType::PeerRejected
-        | ConditionType::Degraded => false,
-    };
-    let bad = |c: &&Condition| match c.status {
-        ConditionStatus::True => !is_good,
-        ConditionStatus::False => is_good,
-        ConditionStatus::Unknown => false,
-    };
+    let is_good = kind.when_well() == ConditionStatus::True;
+    let bad = |c: &&Condition| c.status != ConditionStatus::Unknown && c.status != kind.when_well();
     let said = |c: &Condition| (c.status, c.reason);
     match (before.filter(bad), after.filter(bad)) {
         (None, Some(now)) => Some(News {

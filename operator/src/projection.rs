@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use vipkeeper_compiler::{Allocation, Finding};
-use vipkeeper_crds::conditions::{ConditionStatus, ConditionType};
+use vipkeeper_crds::conditions::ConditionType;
 use vipkeeper_crds::status::{CandidateStatus, ElectionState, FamilyStatus, VirtualRouterStatus};
 use vipkeeper_crds::{AddressFamily, NodeConfig, VirtualRouter};
 
@@ -51,9 +51,7 @@ pub(crate) fn status(sources: &Sources<'_>, now: &Time) -> VirtualRouterStatus {
     VirtualRouterStatus {
         observed_generation: generation,
         active_summary: active_summary(&families),
-        ready_summary: ready
-            .map_or("Unknown", |c| status_word(c.status))
-            .to_owned(),
+        ready_summary: ready.map_or("Unknown", |c| c.status.as_str()).to_owned(),
         virtual_router_id: sources.allocation.map(|a| a.virtual_router_id.into()),
         address_summary: address_summary(sources.router),
         node_summary: node_summary(sources),
@@ -146,14 +144,6 @@ fn only_active(nodes: &[CandidateStatus], family: AddressFamily) -> Option<&str>
     match those(nodes, family, ElectionState::Active).as_slice() {
         [one] => Some(one),
         [] | [_, _, ..] => None,
-    }
-}
-
-const fn status_word(status: ConditionStatus) -> &'static str {
-    match status {
-        ConditionStatus::True => "True",
-        ConditionStatus::False => "False",
-        ConditionStatus::Unknown => "Unknown",
     }
 }
 

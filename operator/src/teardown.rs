@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
-use vipkeeper_crds::status::ElectionState;
+use vipkeeper_crds::status::NodeConfigStatus;
 use vipkeeper_crds::{NodeConfig, Settings, VirtualRouter};
 
 use crate::apply::MANAGER;
@@ -142,10 +142,8 @@ async fn depose(api: &Api<Lease>, hold: Duration) -> kube::Result<bool> {
 /// The NodeConfigs that may go at once, and those that say that their node is Active.
 fn in_order(configs: &[NodeConfig]) -> [Vec<String>; 2] {
     let is_active = |config: &&NodeConfig| {
-        let families = config.status.iter().flat_map(|status| &status.families);
-        families
-            .map(|family| family.state)
-            .any(|state| state == ElectionState::Active)
+        let status = config.status.as_ref();
+        status.is_some_and(NodeConfigStatus::is_active)
     };
     let (then, first): (Vec<&NodeConfig>, Vec<_>) = configs.iter().partition(is_active);
     [first, then].map(|configs| configs.iter().map(|config| config.name_any()).collect())

@@ -59,13 +59,15 @@ impl Moment<'_> {
         let generation = acceptance.as_ref().map_or(0, |a| a.generation);
         let mut families: Vec<InstanceStatus> = own.map(|i| self.instance(i, generation)).collect();
         families.sort_by_key(|instance| instance.family);
-        let is_active = families.iter().any(|i| i.state == ElectionState::Active);
-        NodeConfigStatus {
+        let mut status = NodeConfigStatus {
             acceptance: acceptance.map(|a| self.acceptance(a, router, &families)),
-            confirm: assigned.confirm.clone().filter(|_| is_active),
             families,
-            inventory: None,
+            ..NodeConfigStatus::default()
+        };
+        if status.is_active() {
+            status.confirm.clone_from(&assigned.confirm);
         }
+        status
     }
 
     /// What was accepted and does not run is refused all the same, by this machine.

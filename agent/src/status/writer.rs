@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, warn};
 use vipkeeper_crds::NodeConfig;
-use vipkeeper_crds::status::{ElectionState, NodeConfigStatus};
+use vipkeeper_crds::status::NodeConfigStatus;
 use vipkeeper_vrrp::Snapshot;
 
 use super::checks::{Machine, Process};
@@ -197,10 +197,7 @@ impl Writer {
                 })
             })
             .collect();
-        due.sort_by_key(|due| {
-            let mut states = due.status.families.iter().map(|f| f.state);
-            !states.any(|state| state == ElectionState::Active)
-        });
+        due.sort_by_key(|due| !due.status.is_active());
         due
     }
 

@@ -17,7 +17,7 @@ const DEFAULT_CANDIDATES: usize = 5;
 /// The most selectors, and the most preferences.
 const MAX_SELECTORS: usize = 16;
 /// The annotation that names the node which shall hold the addresses.
-const ACTIVE_NODE: &str = "vipkeeper.io/active-node";
+pub const ACTIVE_NODE_ANNOTATION: &str = "vipkeeper.io/active-node";
 
 /// Who takes part.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,14 +82,16 @@ pub(super) fn candidates(
 ) -> Candidates {
     let nodes = &object.spec.nodes;
     let annotations = object.metadata.annotations.as_ref();
-    let pinned = annotations.and_then(|all| all.get(ACTIVE_NODE)).cloned();
+    let pinned = annotations
+        .and_then(|all| all.get(ACTIVE_NODE_ANNOTATION))
+        .cloned();
     if nodes.priorities.is_empty() {
         return Candidates::Balanced(balance(nodes, pinned, remarks));
     }
     alone(nodes, remarks);
     if pinned.is_some() {
         let message = format!(
-            "{ACTIVE_NODE} cannot outrank spec.nodes.priorities: change the priorities, or remove the annotation"
+            "{ACTIVE_NODE_ANNOTATION} cannot outrank spec.nodes.priorities: change the priorities, or remove the annotation"
         );
         remarks.warn("metadata.annotations", message);
     }
