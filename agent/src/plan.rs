@@ -137,13 +137,19 @@ fn drain_note(router: &RouterConfig, gives_way: bool, drained: &Drained) -> Stri
 
 /// Whether this agent is new enough for `config`.
 fn can_run(config: &NodeConfigSpec) -> Result<(), String> {
-    let mut needed = config.requires.iter();
-    match needed.find(|f| !features::ALL.contains(&f.as_str())) {
-        Some(lacking) => Err(format!(
-            "UnsupportedFeature: it needs {lacking}, which this agent does not know: upgrade the agent"
-        )),
+    match unsupported(config) {
+        Some(lacking) => Err(format!("UnsupportedFeature: {lacking}")),
         None => Ok(()),
     }
+}
+
+/// What `config` needs and this agent lacks, in words.
+pub(crate) fn unsupported(config: &NodeConfigSpec) -> Option<String> {
+    let mut needed = config.requires.iter();
+    let lacking = needed.find(|f| !features::ALL.contains(&f.as_str()))?;
+    Some(format!(
+        "it needs {lacking}, which this agent does not know: upgrade the agent"
+    ))
 }
 
 /// What must be unique, as far as it is taken.

@@ -37,7 +37,7 @@ use crate::home::{Home, Locks};
 use crate::inventory::Inventory;
 use crate::network::ledger::{Identity, Ledger};
 use crate::network::rtnetlink::{Rtnetlink, keeps_tags};
-use crate::source::{Desired, Source};
+use crate::source::{Desired, Source, Watch};
 use crate::standby::{Standby, Turn};
 use crate::status;
 use crate::supply::{Served, Supplied, Supply};
@@ -623,6 +623,8 @@ fn open_ledger(home: &Home) -> anyhow::Result<Ledger> {
 struct Tasks {
     supply: JoinHandle<anyhow::Result<Supply>>,
     others: JoinSet<anyhow::Result<()>>,
+    /// They are read for as long as this is here.
+    _manifests: Option<Watch>,
 }
 
 /// What the tasks are made of.
@@ -690,14 +692,9 @@ impl Tasks {
             tell,
         ));
         others.spawn(telling::tell_notices(notices, inventory.clone()));
+        let mut manifests = None;
         match setup.source {
-            Source::Manifests(watched) => {
-                others.spawn(async move {
-                    // It reads for as long as it is there.
-                    let _watched = watched;
-                    std::future::pending().await
-                });
-            }
+            Source::Manifests(watched) => manifests = Some(watched),
             Source::Cluster(cluster) => {
                 cluster.in_charge.send_replace(true);
                 let writer = status::Writer::new(status::Sources {
@@ -710,11 +707,8 @@ impl Tasks {
                     admin: Arc::clone(&admin),
                 });
                 others.spawn(writer.run());
-                let (task, in_charge) = (cluster.task, cluster.in_charge);
-                others.spawn(async move {
-                    let _in_charge = in_charge;
-                    task.await?
-                });
+                let task = cluster.task;
+                others.spawn(async move { task.await? });
             }
         }
         others.spawn(Arc::clone(&admin).serve_socket(setup.socket));
@@ -722,6 +716,7 @@ impl Tasks {
         let tasks = Self {
             supply: tokio::spawn(supply.run(setup.stopping)),
             others,
+            _manifests: manifests,
         };
         Ok((tasks, gate))
     }

@@ -3,11 +3,13 @@
 //! What is in force is offered as [`Desired`]. Bad input is refused with its place while everything else goes on with
 //! its last good state. Never touches the kernel.
 //!
+//! - `desired`: what is in force, and how it is offered.
 //! - `cluster`: the configurations that an operator wrote for this node.
 //! - `directory`, `watch`: the files of a directory, once and whenever they change; what they mean is
 //!   `vipkeeper_manifests`'.
 
 pub mod cluster;
+mod desired;
 mod directory;
 #[cfg(test)]
 mod tests;
@@ -23,10 +25,11 @@ use tokio::sync::watch as channel;
 use crate::cli::RunArgs;
 use crate::home::Home;
 
+pub use desired::Desired;
 pub use vipkeeper_manifests::{
     DOCUMENT, Diagnosis, File, Keys, Loaded, Position, Severity, Store, Survey,
 };
-pub use watch::{Desired, Watch, watch};
+pub use watch::{Watch, watch};
 
 /// A source that is followed.
 pub enum Source {
@@ -47,13 +50,7 @@ impl Source {
             let what = || format!("the manifests in {}", manifests.display());
             return Ok(Self::Manifests(watched.with_context(what)?));
         }
-        let options = cluster::Options {
-            node: home.node.clone(),
-            state_dir: home.state_dir.clone(),
-            kubeconfig: args.kubeconfig.clone(),
-            key_namespace: args.key_namespace.clone(),
-        };
-        Ok(Self::Cluster(Box::new(cluster::follow(options).await?)))
+        Ok(Self::Cluster(Box::new(cluster::follow(args, home).await?)))
     }
 
     /// What is in force now and from now on.

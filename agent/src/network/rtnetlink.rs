@@ -244,11 +244,20 @@ fn lifetimes(address: IpAddr, lifetime: Option<Duration>) -> CacheInfo {
 /// # Errors
 /// If /proc is not there.
 pub fn keeps_tags() -> io::Result<bool> {
-    fs::read_to_string("/proc/sys/kernel/osrelease").map(|release| release_keeps_tags(&release))
+    release().map(|release| release_keeps_tags(&release))
+}
+
+/// The kernel's release, such as `6.12.0`.
+///
+/// # Errors
+/// If /proc cannot be read.
+pub fn release() -> io::Result<String> {
+    fs::read_to_string("/proc/sys/kernel/osrelease").map(|release| release.trim().to_owned())
 }
 
 /// IFA_PROTO came with Linux 5.18.
-fn release_keeps_tags(release: &str) -> bool {
+#[must_use]
+pub fn release_keeps_tags(release: &str) -> bool {
     let mut numbers = release
         .split(|c: char| !c.is_ascii_digit())
         .map(|word| word.parse().unwrap_or(0));

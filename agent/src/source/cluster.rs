@@ -19,7 +19,6 @@ mod server;
 mod tests;
 mod told;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -28,6 +27,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::Desired;
+use crate::cli::RunArgs;
+use crate::home::Home;
 use cache::Cache;
 use follower::Follower;
 use server::Server;
@@ -36,19 +37,6 @@ pub use assignment::Assigned;
 
 /// What this node was assigned, as its status is to report it; by the names of NodeConfigs.
 pub type Roster = Vec<Assigned>;
-
-/// How a node follows its cluster.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The node's name.
-    pub node: String,
-    /// Where the cache is.
-    pub state_dir: PathBuf,
-    /// `--kubeconfig`.
-    pub kubeconfig: Option<PathBuf>,
-    /// `--key-namespace`.
-    pub key_namespace: String,
-}
 
 /// A cluster that is followed.
 pub struct Cluster {
@@ -64,18 +52,18 @@ pub struct Cluster {
     pub task: JoinHandle<anyhow::Result<()>>,
 }
 
-/// Reads the cache and follows the cluster from now on.
+/// Reads the cache of the agent of `home` and follows the cluster from now on, as the command line says.
 ///
 /// # Errors
 /// If nothing says how to reach an API server. One that does not answer is no error.
-pub async fn follow(options: Options) -> anyhow::Result<Cluster> {
-    let client = server::client(options.kubeconfig.as_deref())
+pub async fn follow(args: &RunArgs, home: &Home) -> anyhow::Result<Cluster> {
+    let client = server::client(args.kubeconfig.as_deref())
         .await
         .context("--manifests is not given, and the way to the API server is not known")?;
-    let cache = Cache::new(&options.state_dir, &options.node);
-    let server = Server::new(client.clone(), options.key_namespace);
+    let cache = Cache::new(&home.state_dir, &home.node);
+    let server = Server::new(client.clone(), args.key_namespace.clone());
     let (in_charge, may_write) = watch::channel(false);
-    let (follower, desired, roster) = Follower::new(options.node, server, cache, may_write);
+    let (follower, desired, roster) = Follower::new(home.node.clone(), server, cache, may_write);
     Ok(Cluster {
         client,
         desired,

@@ -17,9 +17,8 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::watch;
 use tracing::{info, warn};
-use vipkeeper_crds::{NodeConfigSpec, NodeSettings};
 
-use super::{DOCUMENT, Diagnosis, Keys, Loaded, Position, Severity, Store, directory};
+use super::{DOCUMENT, Desired, Diagnosis, Loaded, Position, Severity, Store, desired, directory};
 
 /// Nothing must happen for this long before the directory is read.
 const QUIET: Duration = Duration::from_millis(100);
@@ -29,21 +28,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const PERIOD: Duration = Duration::from_secs(10);
 /// And this often while it is not there: nobody tells when it is made again.
 const PERIOD_MISSING: Duration = Duration::from_secs(1);
-
-/// What is in force. A new one replaces the one before it as a whole.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Desired {
-    /// What the node runs, the longest running router first.
-    pub configs: Vec<NodeConfigSpec>,
-    /// What holds for all routers: announcements, and the heartbeat, whose key is among `keys`.
-    pub settings: NodeSettings,
-    /// The values of all Secrets.
-    pub keys: Keys,
-    /// What is wrong with the manifests, by place.
-    pub findings: Vec<Diagnosis>,
-    /// Counts changes from 1.
-    pub generation: u64,
-}
 
 /// A watched directory; stops when dropped.
 #[derive(Debug)]
@@ -87,7 +71,7 @@ pub fn watch(dir: &Path, node: &str) -> io::Result<Watch> {
         .map_err(io::Error::other)?;
     let files = directory::read(dir)?;
     let mut store = Store::default();
-    let first = Arc::new(desired(store.update(&files, node), 1));
+    let first = Arc::new(Desired::new(store.update(&files, node), 1));
     log(&first, &[]);
     let (offer, desired) = watch::channel(first);
     let stop = Arc::new(AtomicBool::new(false));
@@ -161,7 +145,9 @@ impl Source {
                     self.without_directory(&error)
                 }
             };
-            self.publish(loaded);
+            desired::offer(&self.offer, loaded, |now, before| {
+                log(now, &before.findings);
+            });
         }
     }
 
@@ -204,38 +190,6 @@ impl Source {
             keys: last.keys.clone(),
             findings,
         }
-    }
-
-    /// Offers `loaded` if it is anything new.
-    fn publish(&self, loaded: Loaded) {
-        self.offer.send_if_modified(|last| {
-            let next = desired(loaded, last.generation);
-            if next == **last {
-                return false;
-            }
-            log(&next, &last.findings);
-            *last = Arc::new(Desired {
-                generation: last.generation.saturating_add(1),
-                ..next
-            });
-            true
-        });
-    }
-}
-
-fn desired(loaded: Loaded, generation: u64) -> Desired {
-    let Loaded {
-        configs,
-        settings,
-        keys,
-        findings,
-    } = loaded;
-    Desired {
-        configs,
-        settings,
-        keys,
-        findings,
-        generation,
     }
 }
 

@@ -10,7 +10,7 @@ use vipkeeper_vrrp::{Evidence, Snapshot};
 use vipkeeper_wire::Family;
 
 use crate::client;
-use crate::network::rtnetlink::keeps_tags;
+use crate::network::rtnetlink::{self, release_keeps_tags};
 
 /// Where kube-proxy says how it works (`--metrics-bind-address`, its default).
 const KUBE_PROXY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 10_249);
@@ -51,6 +51,7 @@ impl Machine {
     /// Reads it.
     pub(super) async fn read() -> Self {
         let setting = |name: &str| number(&format!("/proc/sys/net/{name}"));
+        let release = rtnetlink::release().unwrap_or_default();
         let arp_ignore = setting("ipv4/conf/all/arp_ignore");
         let arp_announce = setting("ipv4/conf/all/arp_announce");
         Self {
@@ -63,9 +64,8 @@ impl Machine {
             // What kube-proxy's `strictARP` sets.
             strict_arp: arp_ignore == Some(1) && arp_announce == Some(2),
             kernel: KernelFacts {
-                release: fs::read_to_string("/proc/sys/kernel/osrelease")
-                    .map_or_else(|_| String::new(), |release| release.trim().to_owned()),
-                tags_addresses: keeps_tags().unwrap_or(false),
+                tags_addresses: release_keeps_tags(&release),
+                release,
             },
         }
     }

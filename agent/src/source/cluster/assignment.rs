@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use vipkeeper_crds::conditions::Reason;
 use vipkeeper_crds::status::{Acceptance, NodeConfigStatus};
-use vipkeeper_crds::{NodeAuthentication, NodeConfigSpec, NodeSettings, SecretKey, features};
+use vipkeeper_crds::{NodeAuthentication, SecretKey};
 use vipkeeper_vrrp::Time;
 
 use super::cache::{Saved, SavedKey, SavedObject};
 use super::told::{Content, Told};
-use crate::source::{DOCUMENT, Diagnosis, Keys, Position, Severity};
+use crate::plan;
+use crate::source::{DOCUMENT, Diagnosis, Keys, Loaded, Position, Severity};
 
 /// For how long what disappeared in a way that looks like a mistake is kept.
 pub(super) const KEPT: Duration = Duration::from_secs(600);
@@ -47,15 +48,6 @@ pub(super) enum Definitions {
     Present,
     /// At least one is gone, or about to go with all its objects.
     Missing,
-}
-
-/// What is in force.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct InForce {
-    pub(super) configs: Vec<NodeConfigSpec>,
-    pub(super) settings: NodeSettings,
-    pub(super) keys: Keys,
-    pub(super) findings: Vec<Diagnosis>,
 }
 
 /// See the module.
@@ -304,12 +296,12 @@ impl Assignment {
     }
 
     /// What is in force.
-    pub(super) fn in_force(&self) -> InForce {
+    pub(super) fn in_force(&self) -> Loaded {
         let mut all: Vec<&Object> = self.objects.values().collect();
         all.sort_by_key(|object| object.order);
-        let mut in_force = InForce {
+        let mut in_force = Loaded {
             keys: self.keys.clone(),
-            ..InForce::default()
+            ..Loaded::default()
         };
         for object in all {
             match &object.good {
@@ -442,13 +434,13 @@ impl Object {
 
 /// Why this agent cannot run `content`, whatever else there is.
 fn unsupported(content: &Content) -> Option<(Reason, String)> {
-    let Content::Router(config) = content else {
-        return None;
-    };
-    let mut needed = config.requires.iter();
-    let lacking = needed.find(|f| !features::ALL.contains(&f.as_str()))?;
-    let message = format!("it needs {lacking}, which this agent does not know: upgrade the agent");
-    Some((Reason::UnsupportedFeature, message))
+    match content {
+        Content::Router(config) => {
+            let lacking = plan::unsupported(config)?;
+            Some((Reason::UnsupportedFeature, lacking))
+        }
+        Content::Node(_) => None,
+    }
 }
 
 fn key_of(content: &Content) -> Option<&SecretKey> {

@@ -19,13 +19,13 @@ use tracing::{debug, info, warn};
 use vipkeeper_crds::SecretKey;
 
 use super::Roster;
-use super::assignment::{Assignment, Definitions, InForce};
+use super::assignment::{Assignment, Definitions};
 use super::cache::{Cache, Saved};
 use super::pauses::Pauses;
 use super::server::{Server, Unanswered};
 use super::told::Told;
 use crate::clock;
-use crate::source::{DOCUMENT, Desired, Diagnosis, Position, Severity};
+use crate::source::{DOCUMENT, Desired, Diagnosis, Position, Severity, desired};
 
 /// Events that come together are taken together: so long after the last, so long at most.
 const QUIET: Duration = Duration::from_millis(5);
@@ -100,7 +100,7 @@ impl Follower {
         let mut assignment = Assignment::new(saved.clone());
         assignment.settle();
         let verified = assignment.is_verified();
-        let first = desired(assignment.in_force(), verified.into());
+        let first = Desired::new(assignment.in_force(), verified.into());
         if verified {
             info!(routers = first.configs.len(), path = %cache.path().display(), "serving what was verified before");
         }
@@ -259,7 +259,6 @@ impl Follower {
         }
         tokio::select! {
             () = sleep_until(wake) => {}
-            // The sender lives as long as the process.
             Ok(()) = self.in_charge.changed() => {}
         }
     }
@@ -357,18 +356,7 @@ impl Follower {
             message: format!("it is not followed, and everything goes on as it is: {reason}"),
         });
         in_force.findings.extend(trouble);
-        self.offer.send_if_modified(|last| {
-            let next = desired(in_force, last.generation);
-            if last.generation > 0 && next == **last {
-                return false;
-            }
-            log(&next, last);
-            *last = Arc::new(Desired {
-                generation: last.generation.saturating_add(1),
-                ..next
-            });
-            true
-        });
+        desired::offer(&self.offer, in_force, log);
         let roster = self.assignment.roster();
         self.roster.send_if_modified(|last| {
             let is_news = **last != roster;
@@ -439,22 +427,6 @@ fn is_unknown_kind(error: &watcher::Error) -> bool {
         | watcher::Error::WatchError(_)
         | watcher::Error::WatchFailed(_)
         | watcher::Error::NoResourceVersion => false,
-    }
-}
-
-fn desired(in_force: InForce, generation: u64) -> Desired {
-    let InForce {
-        configs,
-        settings,
-        keys,
-        findings,
-    } = in_force;
-    Desired {
-        configs,
-        settings,
-        keys,
-        findings,
-        generation,
     }
 }
 
