@@ -6,7 +6,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::source::{self, Severity};
+use vipkeeper_manifests::Tally;
+
+use crate::source;
 
 /// How a check ended. Warnings are no errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,24 +48,10 @@ fn report(survey: &source::Survey, out: &mut impl Write) -> io::Result<Outcome> 
     for finding in &survey.findings {
         writeln!(out, "{finding}")?;
     }
-    let count = |severity| {
-        survey
-            .findings
-            .iter()
-            .filter(|f| f.severity == severity)
-            .count()
-    };
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    writeln!(
-        out,
-        "{}: {}, {}; {}",
-        many(survey.files, "file"),
-        many(errors, "error"),
-        many(warnings, "warning"),
-        duties(&survey.nodes)
-    )?;
+    let tally = Tally::of(survey.files, &survey.findings);
+    writeln!(out, "{tally}; {}", duties(&survey.nodes))?;
     out.flush()?;
-    Ok(if errors == 0 {
+    Ok(if tally.errors == 0 {
         Outcome::Good
     } else {
         Outcome::Bad
@@ -79,13 +67,6 @@ fn duties(nodes: &[(String, Vec<String>)]) -> String {
     match nodes.is_empty() {
         true => "no node runs any router".to_owned(),
         false => nodes.iter().map(duty).collect::<Vec<_>>().join("; "),
-    }
-}
-
-fn many(count: usize, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
     }
 }
 

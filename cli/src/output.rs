@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use serde::Serialize;
+pub(crate) use vipkeeper_manifests::many;
 
 use crate::cli::Format;
 
@@ -18,14 +19,6 @@ pub(crate) fn data(value: &impl Serialize, format: Format) -> anyhow::Result<Str
 pub(crate) fn name(value: &impl Serialize) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or_default().to_owned()
-}
-
-/// `1 node`, `2 nodes`.
-pub(crate) fn many(count: usize, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
-    }
 }
 
 /// `a`, `a and b`, `a, b and c`.

@@ -5,14 +5,10 @@ use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use vipkeeper_manifests::{Diagnosis, File, Severity, review, survey};
+use vipkeeper_manifests::{Diagnosis, File, MAX_BYTES, Tally, is_manifest, review, survey};
 
 use crate::Outcome;
 use crate::cli::ValidateArgs;
-use crate::output::many;
-
-/// The largest file that is read, in bytes, as the agent has it.
-const MAX_BYTES: u64 = 1 << 20;
 
 pub(crate) fn run(args: &ValidateArgs, out: &mut impl Write) -> anyhow::Result<Outcome> {
     let paths: Vec<&PathBuf> = args.files.iter().chain(&args.filename).collect();
@@ -35,15 +31,9 @@ fn say(findings: &[Diagnosis], files: usize, out: &mut impl Write) -> io::Result
     for finding in findings {
         writeln!(out, "{finding}")?;
     }
-    let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    let (errors_said, warnings_said) = (many(errors, "error"), many(warnings, "warning"));
-    writeln!(
-        out,
-        "{}: {errors_said}, {warnings_said}",
-        many(files, "file")
-    )?;
-    Ok(if errors == 0 {
+    let tally = Tally::of(files, findings);
+    writeln!(out, "{tally}")?;
+    Ok(if tally.errors == 0 {
         Outcome::Good
     } else {
         Outcome::Bad
@@ -64,20 +54,13 @@ fn read(path: &Path, input: &mut impl io::Read) -> io::Result<Vec<File>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path)? {
         let path = entry?.path();
-        if is_manifest(&path) {
+        // What an agent would read of a directory, too.
+        if is_manifest(&path) && path.is_file() {
             names.push(path);
         }
     }
     names.sort();
     names.iter().map(|path| file(path)).collect()
-}
-
-/// What an agent would read of a directory, too.
-fn is_manifest(path: &Path) -> bool {
-    let name = path.file_name().map(std::ffi::OsStr::as_encoded_bytes);
-    let hidden = name.is_none_or(|name| name.starts_with(b"."));
-    let extension = path.extension().and_then(|e| e.to_str());
-    !hidden && path.is_file() && matches!(extension, Some("yaml" | "yml" | "json"))
 }
 
 fn file(path: &Path) -> io::Result<File> {

@@ -1,16 +1,14 @@
 //! The files of a directory of manifests.
 //!
-//! Reads `*.yaml`, `*.yml` and `*.json` of the directory itself. Hidden files, which editors and mounted ConfigMaps
-//! leave, and directories are passed over.
+//! Reads the manifests of the directory itself; directories in it are passed over.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read as _};
 use std::path::Path;
 
-use super::File;
+use vipkeeper_manifests::{MAX_BYTES, is_manifest};
 
-/// The largest file that is read, in bytes.
-const MAX_BYTES: u64 = 1 << 20;
+use super::File;
 
 /// The files of `dir` by name.
 ///
@@ -27,14 +25,6 @@ pub(super) fn read(dir: &Path) -> io::Result<Vec<File>> {
     }
     names.sort();
     Ok(names.iter().filter_map(|path| file(path)).collect())
-}
-
-fn is_manifest(path: &Path) -> bool {
-    let hidden = path
-        .file_name()
-        .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-    let extension = path.extension().and_then(|e| e.to_str());
-    !hidden && matches!(extension, Some("yaml" | "yml" | "json"))
 }
 
 fn file(path: &Path) -> Option<File> {

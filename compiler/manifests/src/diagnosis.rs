@@ -34,3 +34,44 @@ impl fmt::Display for Diagnosis {
 
 /// The path of a diagnosis about a document as a whole.
 pub const DOCUMENT: &str = "document";
+
+/// How many files and remarks there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// Files.
+    pub files: usize,
+    /// Errors.
+    pub errors: usize,
+    /// Warnings.
+    pub warnings: usize,
+}
+
+impl Tally {
+    /// Of `findings` in so many files.
+    #[must_use]
+    pub fn of(files: usize, findings: &[Diagnosis]) -> Self {
+        let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
+        Self {
+            files,
+            errors: count(Severity::Error),
+            warnings: count(Severity::Warning),
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    /// `2 files: 1 error, 0 warnings`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (files, errors) = (many(self.files, "file"), many(self.errors, "error"));
+        write!(f, "{files}: {errors}, {}", many(self.warnings, "warning"))
+    }
+}
+
+/// `1 node`, `2 nodes`.
+#[must_use]
+pub fn many(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}

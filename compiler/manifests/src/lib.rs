@@ -20,9 +20,9 @@ mod yaml;
 
 use vipkeeper_crds::{NodeConfigSpec, NodeSettings};
 
-pub use diagnosis::{DOCUMENT, Diagnosis, Position, Severity};
+pub use diagnosis::{DOCUMENT, Diagnosis, Position, Severity, Tally, many};
 pub use keys::Keys;
-pub use manifest::File;
+pub use manifest::{File, MAX_BYTES, is_manifest};
 pub use store::{Store, review};
 
 /// What manifests mean for one node.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Secret};
@@ -32,6 +33,20 @@ pub struct File {
     pub name: String,
     /// Its text.
     pub text: Result<String, String>,
+}
+
+/// The largest file that is read, in bytes.
+pub const MAX_BYTES: u64 = 1 << 20;
+
+/// Whether a file of a directory is one of manifests, by its name: `*.yaml`, `*.yml` and `*.json`. Hidden files, which
+/// editors and mounted ConfigMaps leave, are not.
+#[must_use]
+pub fn is_manifest(path: &Path) -> bool {
+    let hidden = path
+        .file_name()
+        .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    let extension = path.extension().and_then(|e| e.to_str());
+    !hidden && matches!(extension, Some("yaml" | "yml" | "json"))
 }
 
 /// What a file says.
