@@ -20,11 +20,9 @@ use vipkeeper_compiler::{
 };
 use vipkeeper_crds::{NodeConfig, NodeSettings, SETTINGS_NAME, Settings, VirtualRouter};
 
+use self::desired::Course;
 use crate::change::{Change, Kind, Now, Owner, Write};
-use crate::claims::Claims;
 use crate::name;
-use crate::roll::Roll;
-use crate::vacancy::Vacancy;
 
 /// See the module.
 #[derive(Debug)]
@@ -55,9 +53,7 @@ pub struct Cluster {
     dirty: BTreeSet<Owner>,
     /// Who has to be looked at when its time has come.
     wakes: BTreeMap<Owner, Duration>,
-    claims: BTreeMap<String, Claims>,
-    vacancies: BTreeMap<String, Vacancy>,
-    rolls: BTreeMap<String, Roll>,
+    courses: BTreeMap<String, Course>,
 }
 
 impl Default for Cluster {
@@ -80,9 +76,7 @@ impl Default for Cluster {
             listing: BTreeSet::new(),
             dirty: BTreeSet::new(),
             wakes: BTreeMap::new(),
-            claims: BTreeMap::new(),
-            vacancies: BTreeMap::new(),
-            rolls: BTreeMap::new(),
+            courses: BTreeMap::new(),
         }
     }
 }

@@ -2,130 +2,144 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{ObjectMeta, Resource as _};
 use vipkeeper_compiler::{Allocation, Candidate, ConfigKey, Reason, memory};
 use vipkeeper_crds::status::ElectionState;
-use vipkeeper_crds::{AddressFamily, NodeConfig, NodeConfigObjectSpec, NodeConfigSpec};
+use vipkeeper_crds::{
+    AddressFamily, NodeConfig, NodeConfigObjectSpec, NodeConfigSpec, VirtualRouter,
+};
 
 use super::{Cluster, proper_name};
 use crate::change::{Now, Owner, Write};
-use crate::claims::{Hearing, Verdict};
+use crate::claims::{Claims, Hearing, Verdict};
 use crate::news::news;
-use crate::roll::{Configs, State, Step};
-use crate::vacancy::patience;
+use crate::roll::{Configs, Roll, State, Step};
+use crate::vacancy::{Vacancy, patience};
 use crate::{name, projection};
 
 /// What the NodeConfigs of a router should be, by node.
 type Desired<'a> = BTreeMap<&'a str, &'a NodeConfigSpec>;
 
+/// What is remembered of a router from one look to the next.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Course {
+    claims: Claims,
+    vacancy: Vacancy,
+    roll: Roll,
+}
+
 impl Cluster {
     /// What is to be written for a router.
     pub(super) fn router_writes(&mut self, name: &str, now: &Now) -> Vec<Write> {
+        let owner = Owner::Router(name.to_owned());
         let Some(router) = self.routers.get(name) else {
-            self.claims.remove(name);
-            self.vacancies.remove(name);
-            self.rolls.remove(name);
-            return self.removals(&Owner::Router(name.to_owned()), &BTreeSet::new());
+            self.courses.remove(name);
+            return self.removals(&owner, &BTreeSet::new());
         };
-        let mut claims = self.claims.remove(name).unwrap_or_default();
-        let mut roll = self.rolls.remove(name).unwrap_or_default();
-        let mut vacancy = self.vacancies.remove(name).unwrap_or_default();
+        let mut course = self.courses.remove(name).unwrap_or_default();
+        let (writes, wake) = self.course_writes(name, router, &mut course, now);
+        let allocation = self.configurations.allocations().routers.get(name);
+        if let Some(previous) = allocation.map(|a| a.remember(memory::holders(router))) {
+            self.index.set_previous(name, Some(previous));
+        }
+        self.courses.insert(name.to_owned(), course);
+        if let Some(wake) = wake {
+            self.wakes.insert(owner, wake);
+        }
+        writes
+    }
+
+    /// What is to be written for a router whose course is this, and when to look again although nothing changed.
+    fn course_writes(
+        &self,
+        name: &str,
+        router: &VirtualRouter,
+        course: &mut Course,
+        now: &Now,
+    ) -> (Vec<Write>, Option<Duration>) {
         let desired = self.desired(name);
         let actual = self.actual(name);
         let hearing = self.hearing(name, &desired, &actual);
-        let mut verdict = claims.judge(&hearing, now);
-        let state = State {
-            desired: &desired,
-            actual: &actual,
-            holders: verdict.counted.iter().map(|(n, _)| n.as_str()).collect(),
-            proven: &verdict.proven,
-            open: verdict.open,
-        };
+        let mut verdict = course.claims.judge(&hearing, now);
         let frozen = self.frozen(name, &actual);
-        let step = if frozen.is_some() {
-            Step::Hold
+        let (running, step) = if frozen.is_some() {
+            (running(&actual), Step::Hold)
         } else {
-            roll.step(&state, now)
+            let state = State {
+                desired: &desired,
+                actual: &actual,
+                holders: verdict.counted.iter().map(|(n, _)| n.as_str()).collect(),
+                proven: &verdict.proven,
+                open: verdict.open,
+            };
+            (desired.clone(), course.roll.step(&state, now))
         };
         let claimed = |f: &AddressFamily| hearing.claims.iter().any(|(_, claimed)| claimed == f);
-        let running = if frozen.is_some() {
-            running(&actual)
-        } else {
-            desired.clone()
-        };
         let is_vacant = !families(&running).iter().all(claimed);
         let patience = running.values().map(|config| patience(config)).max();
-        let passing = vacancy.passing(is_vacant, patience.unwrap_or_default(), now);
-        drop(hearing);
-        let mut writes = match &step {
-            Step::All => self.all_configs(name, &desired, &verdict),
-            Step::Prove(nodes) => Self::questions(&actual, nodes, &verdict),
-            Step::Leave(nodes) => nodes
-                .iter()
-                .filter_map(|node| removal(actual.get(node.as_str())?))
-                .collect(),
-            Step::Wait(_) | Step::Hold => Vec::new(),
-            Step::Switch(nodes) => {
-                let nonce = claims.renew(now);
-                verdict.nonce = Some((nonce, nodes.clone()));
-                let switched = desired.iter().filter(|(node, _)| nodes.contains(**node));
-                let switched: Desired<'_> = switched.map(|(n, c)| (*n, *c)).collect();
-                self.config_writes(name, &switched, &verdict)
-            }
-        };
-        let waiting = match step {
-            Step::Wait(until) => Some(until),
+        let patience = patience.unwrap_or_default();
+        let passing = course.vacancy.passing(is_vacant, patience, now);
+        let waiting = match &step {
+            Step::Wait(until) => Some(*until),
             Step::All | Step::Prove(_) | Step::Leave(_) | Step::Hold | Step::Switch(_) => None,
         };
-        let wake = [verdict.wake, passing, waiting];
-        let wake = wake.into_iter().flatten().min();
+        if let Step::Switch(nodes) = &step {
+            verdict.nonce = Some((course.claims.renew(now), nodes.clone()));
+        }
+        let mut writes = self.step_writes(name, &step, &desired, &actual, &verdict);
         let allocation = self.configurations.allocations().routers.get(name);
-        let lacking = allocation.and_then(|a| memory::lacking(router, a));
-        let version = router.metadata.resource_version.clone();
-        if let Some(annotations) = lacking {
+        if let Some(annotations) = allocation.and_then(|a| memory::lacking(router, a)) {
             writes.push(Write::Annotations {
                 router: name.to_owned(),
-                version,
+                version: router.metadata.resource_version.clone(),
                 annotations,
             });
         } else {
+            let configs = actual
+                .iter()
+                .filter(|(node, _)| running.contains_key(*node));
             let sources = projection::Sources {
                 router,
                 allocation: allocation.or(frozen.as_ref()),
                 refused: allocation.is_none(),
                 findings: self.findings(name),
                 families: families(&running),
-                configs: actual
-                    .iter()
-                    .filter(|(node, _)| running.contains_key(*node))
-                    .map(|(node, config)| (*node, *config))
-                    .collect(),
+                configs: configs.map(|(node, config)| (*node, *config)).collect(),
                 counted: &verdict.counted,
                 passing: passing.is_some(),
             };
-            let status = projection::status(&sources, &now.date);
-            if router.status.as_ref() != Some(&status) {
-                writes.push(Write::Status {
-                    router: name.to_owned(),
-                    version,
-                    news: news(router.status.as_ref(), &status),
-                    status: Box::new(status),
-                });
+            writes.extend(status_write(name, &sources, now));
+        }
+        let wake = [verdict.wake, passing, waiting];
+        (writes, wake.into_iter().flatten().min())
+    }
+
+    /// What a step does to the NodeConfigs of a router.
+    fn step_writes(
+        &self,
+        router: &str,
+        step: &Step,
+        desired: &Desired<'_>,
+        actual: &Configs<'_>,
+        verdict: &Verdict,
+    ) -> Vec<Write> {
+        match step {
+            Step::All => self.all_configs(router, desired, verdict),
+            Step::Prove(nodes) => Self::questions(actual, nodes, verdict),
+            Step::Leave(nodes) => nodes
+                .iter()
+                .filter_map(|node| removal(actual.get(node.as_str())?))
+                .collect(),
+            Step::Wait(_) | Step::Hold => Vec::new(),
+            Step::Switch(nodes) => {
+                let switched = desired.iter().filter(|(node, _)| nodes.contains(**node));
+                let switched: Desired<'_> = switched.map(|(n, c)| (*n, *c)).collect();
+                self.config_writes(router, &switched, verdict)
             }
         }
-        let previous = allocation.map(|a| a.remember(memory::holders(router)));
-        if let Some(previous) = previous {
-            self.index.set_previous(name, Some(previous));
-        }
-        self.claims.insert(name.to_owned(), claims);
-        self.vacancies.insert(name.to_owned(), vacancy);
-        self.rolls.insert(name.to_owned(), roll);
-        if let Some(wake) = wake {
-            self.wakes.insert(Owner::Router(name.to_owned()), wake);
-        }
-        writes
     }
 
     /// What is to be written for a Node: its settings.
@@ -330,6 +344,18 @@ fn as_candidate(config: &NodeConfigSpec) -> Candidate {
         addresses: Vec::new(),
         reason: Reason::Kept,
     }
+}
+
+/// The write that makes the status of a router what it should be, if it is not.
+fn status_write(name: &str, sources: &projection::Sources<'_>, now: &Now) -> Option<Write> {
+    let router = sources.router;
+    let status = projection::status(sources, &now.date);
+    (router.status.as_ref() != Some(&status)).then(|| Write::Status {
+        router: name.to_owned(),
+        version: router.metadata.resource_version.clone(),
+        news: news(router.status.as_ref(), &status),
+        status: Box::new(status),
+    })
 }
 
 fn removal(config: &NodeConfig) -> Option<Write> {
