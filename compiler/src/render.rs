@@ -51,6 +51,7 @@ pub fn render(index: &Index, allocations: &Allocations, key: &ConfigKey) -> Opti
         checksum: router.checksum,
         address_lifetime: router.address_lifetime,
         linger: router.linger,
+        servers: Vec::new(),
     })
 }
 

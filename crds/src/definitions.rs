@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::node_config::NodeConfig;
 use crate::router::VirtualRouter;
 use crate::rules;
+use crate::server::VirtualServer;
 use crate::settings::Settings;
 
 /// The root of a schema in a definition.
@@ -21,6 +22,7 @@ pub fn definitions() -> Result<Vec<Value>, serde_json::Error> {
         serde_json::to_value(NodeConfig::crd())?,
         serde_json::to_value(Settings::crd())?,
         serde_json::to_value(VirtualRouter::crd())?,
+        serde_json::to_value(VirtualServer::crd())?,
     ];
     for definition in &mut all {
         let kind = definition.pointer("/spec/names/kind");

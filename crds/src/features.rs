@@ -6,6 +6,13 @@ pub const MOVE_TOGETHER: &str = "MoveTogether";
 pub const ADDRESS_OWNER: &str = "AddressOwner";
 /// Addresses with an interface of their own.
 pub const ADDRESS_INTERFACE: &str = "AddressInterface";
+/// Servers on the addresses.
+pub const VIRTUAL_SERVERS: &str = "VirtualServers";
 
 /// All that there are.
-pub const ALL: [&str; 3] = [MOVE_TOGETHER, ADDRESS_OWNER, ADDRESS_INTERFACE];
+pub const ALL: [&str; 4] = [
+    MOVE_TOGETHER,
+    ADDRESS_OWNER,
+    ADDRESS_INTERFACE,
+    VIRTUAL_SERVERS,
+];

@@ -12,6 +12,7 @@ mod node_config;
 mod router;
 mod rules;
 mod selector;
+pub mod server;
 mod settings;
 pub mod status;
 
@@ -21,13 +22,16 @@ pub use node_config::{
     AddressFamily, Authentication as NodeAuthentication, InterfaceChoice, NodeAddress,
     NodeCandidate, NodeConfig, NodeConfigObjectSpec, NodeConfigSpec, NodeFamily, NodePeer,
     Preemption as NodePreemption, ProtocolVersion, SecretKey, Transport as NodeTransport,
+    server as node_server,
 };
 pub use router::{
-    Authentication, AuthenticationType, Checksum, Election, Families, Handover, Interface,
-    InterfaceType, Nodes, Password, Peer, Preemption, PreemptionMode, Priority, RouterAddress,
-    SecretRef, Transport, TransportMode, VirtualRouter, VirtualRouterSpec,
+    Attach, AttachFrom, AttachNamespaces, Authentication, AuthenticationType, Checksum, Election,
+    Families, Handover, Interface, InterfaceType, Nodes, Password, Peer, Preemption,
+    PreemptionMode, Priority, RouterAddress, SecretRef, Transport, TransportMode, VirtualRouter,
+    VirtualRouterSpec,
 };
 pub use selector::{LabelOperator, LabelRequirement, LabelSelector, PreferredNodes};
+pub use server::{VirtualServer, VirtualServerSpec};
 pub use settings::{Announcements, Heartbeat, NodeSettings, SETTINGS_NAME, Settings, SettingsSpec};
 
 /// The API group of every object of ours.

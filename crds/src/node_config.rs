@@ -8,6 +8,7 @@
 )]
 
 mod schema;
+pub mod server;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ use crate::router::{Checksum, Election, Families};
 use crate::rules;
 use crate::settings::NodeSettings;
 use crate::status::NodeConfigStatus;
+use server::NodeServer;
 
 /// What one node does for one VirtualRouter, or, without a router, what holds for the node as a whole. Made by the
 /// operator, read by the node's agent, which writes the status; nobody edits it.
@@ -133,6 +135,10 @@ pub struct NodeConfigSpec {
     pub address_lifetime: AddressLifetime,
     /// How long the addresses stay, parked, after a planned move: 0 s to 1 min.
     pub linger: Duration,
+    /// What is served on the addresses, by namespace and name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4096), extend("x-kubernetes-list-type" = "atomic"))]
+    pub servers: Vec<NodeServer>,
 }
 
 /// One election: the part of a router that belongs to a family.

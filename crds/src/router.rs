@@ -112,6 +112,49 @@ pub struct VirtualRouterSpec {
     /// How a planned move goes: a stop, a drain, a changed priority. Default: `linger: 1s`.
     #[serde(default)]
     pub handover: Handover,
+    /// Which VirtualServers may use the addresses. Default: none.
+    #[serde(default)]
+    pub attach: Attach,
+}
+
+/// Which VirtualServers may use a router's addresses, and what they may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attach {
+    /// The namespaces whose VirtualServers may. Default: `from: None`.
+    #[serde(default)]
+    pub namespaces: AttachNamespaces,
+    /// They may run scripts and read files of the nodes, and have real servers and probes at loopback, link-local, node
+    /// and control-plane addresses. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trusted: bool,
+    /// They may serve what carries a firewall mark. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fwmark: bool,
+}
+
+/// Namespaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AttachNamespaces {
+    /// `None`, `All`, or `Selector`: those with certain labels. Default: `None`.
+    #[serde(default)]
+    pub from: AttachFrom,
+    /// With `from: Selector`, and only then: the labels of the namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+}
+
+/// Which namespaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AttachFrom {
+    /// No namespace.
+    #[default]
+    None,
+    /// Every namespace.
+    All,
+    /// Those with certain labels.
+    Selector,
 }
 
 /// How the elections of IPv4 and IPv6 belong together.

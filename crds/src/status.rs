@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::conditions::{Condition, Reason};
 use crate::node_config::AddressFamily;
+use crate::node_config::server::ServerName;
 
 /// What is known about a VirtualRouter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -139,9 +140,117 @@ pub struct NodeConfigStatus {
     #[serde(default)]
     #[schemars(length(max = 2), extend("x-kubernetes-list-type" = "atomic"))]
     pub families: Vec<InstanceStatus>,
+    /// The servers on the router's addresses, by namespace and name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4096), extend("x-kubernetes-list-type" = "atomic"))]
+    pub servers: Vec<ServerStatus>,
     /// What the node has; in the object without a router alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inventory: Option<NodeInventory>,
+}
+
+/// A VirtualServer on a node, as its agent reports it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerStatus {
+    /// Which.
+    #[serde(flatten)]
+    pub server: ServerName,
+    /// The `generation` that is served.
+    #[serde(default)]
+    pub generation: i64,
+    /// How it stands.
+    #[serde(flatten)]
+    pub health: ServerHealth,
+    /// What is abnormal, by type.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub conditions: Vec<Condition>,
+}
+
+/// How a VirtualServer stands on a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerHealth {
+    /// Whether the kernel has what it should have.
+    #[serde(default)]
+    pub programmed: bool,
+    /// Whether enough real servers are healthy.
+    #[serde(default)]
+    pub quorum: bool,
+    /// Whether the sorry server serves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sorry: bool,
+    /// How many real servers are healthy.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub healthy: i64,
+    /// How many there are; those that are leaving do not count.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub total: i64,
+    /// The first 16 that are not healthy, by address and port.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub unhealthy: Vec<UnhealthyServer>,
+}
+
+/// A real server that is not healthy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UnhealthyServer {
+    /// Its address.
+    #[schemars(length(max = 45))]
+    pub address: String,
+    /// Its port; 0 for that of each listener.
+    #[schemars(range(min = 0, max = 65_535))]
+    pub port: i64,
+    /// Which probe failed and how; never what was answered.
+    #[schemars(length(max = 256))]
+    pub reason: String,
+}
+
+/// What is known about a VirtualServer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VirtualServerStatus {
+    /// The `metadata.generation` that this is about.
+    #[serde(default)]
+    pub observed_generation: i64,
+    /// Healthy real servers of all, as the node that holds the addresses sees it: `4/5`.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    pub ready_summary: String,
+    /// The status of the condition `Accepted`.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    pub accepted_summary: String,
+    /// How each node of the router sees it, at most 32.
+    #[serde(default)]
+    #[schemars(
+        length(max = 32),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub nodes: Vec<ServerNodeStatus>,
+    /// The conditions, by type.
+    #[serde(default)]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
+    )]
+    pub conditions: Vec<Condition>,
+}
+
+/// How a node sees a VirtualServer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerNodeStatus {
+    /// The node.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// How it stands there.
+    #[serde(flatten)]
+    pub health: ServerHealth,
 }
 
 impl NodeConfigStatus {

@@ -43,6 +43,7 @@ pub(crate) fn config(name: &str, address: &str) -> NodeConfigSpec {
         checksum: Checksum::Auto,
         address_lifetime: AddressLifetime::default(),
         linger: Interval::from_secs(1),
+        servers: Vec::new(),
     }
 }
 
