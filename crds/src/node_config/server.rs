@@ -8,7 +8,7 @@ mod schema;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -179,8 +179,8 @@ pub enum NodeForwarding {
     /// Within UDP datagrams.
     #[serde(rename = "GUE")]
     Gue {
-        /// The UDP port; not 0.
-        port: u16,
+        /// The UDP port.
+        port: NonZeroU16,
         /// Of the datagrams.
         checksum: TunnelChecksum,
     },
