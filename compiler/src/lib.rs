@@ -18,6 +18,7 @@
 //! - `interface`: which interfaces of a node a router would choose.
 //! - `group`: routers that move together are one unit of placement.
 //! - `memory`, `inventory`: what is kept in objects of what was given; what an agent reports, as it is taken here.
+//! - `endpoints`: the endpoints of Services, by their EndpointSlices.
 //! - `absence`: why a node takes no part, for people.
 //! - `render`, `configurations`: an accepted router for one node; all, kept up to date.
 
@@ -26,6 +27,7 @@ mod address;
 mod allocation;
 mod configurations;
 mod conflict;
+mod endpoints;
 mod entry;
 mod finding;
 mod group;
@@ -53,6 +55,9 @@ use vipkeeper_crds::{NodeConfigSpec, VirtualRouter};
 pub use absence::{Absence, absences};
 pub use allocation::{Allocation, Allocations, Candidate, allocate};
 pub use configurations::{Changed, Configurations};
+pub use endpoints::{
+    Endpoint, EndpointCondition, EndpointPort, Endpoints, SERVICE_LABEL, ServiceName,
+};
 pub use finding::{Cause, Finding, ObjectName, Severity};
 pub use index::{Foreign, Index, Previous, Setting};
 pub use interface::ReportedInterface;
