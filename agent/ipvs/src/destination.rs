@@ -96,6 +96,74 @@ pub enum TunnelChecksum {
     Remote,
 }
 
+impl Forwarding {
+    /// Its number, of the kernel's `IP_VS_CONN_F_FWD_MASK`.
+    pub(crate) const fn number(self) -> u32 {
+        match self {
+            Self::Masquerade => 0,
+            Self::LocalNode => 1,
+            Self::Tunnel(_) => 2,
+            Self::DirectRoute => 3,
+            Self::Bypass => 4,
+            Self::Other(number) => number,
+        }
+    }
+
+    /// The inverse of [`Self::number`]; `tunnel` is of meaning with a tunnel only.
+    pub(crate) const fn of(number: u32, tunnel: Tunnel) -> Self {
+        match number {
+            0 => Self::Masquerade,
+            1 => Self::LocalNode,
+            2 => Self::Tunnel(tunnel),
+            3 => Self::DirectRoute,
+            4 => Self::Bypass,
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl Tunnel {
+    /// Type, port and flags.
+    pub(crate) const fn numbers(self) -> (u8, u16, u16) {
+        match self {
+            Self::Ipip => (0, 0, 0),
+            Self::Gue { port, checksum } => (1, port.get(), checksum.flags()),
+            Self::Gre { checksum } => (2, 0, checksum.flags()),
+            Self::Other { kind, port, flags } => (kind, port, flags),
+        }
+    }
+
+    /// The inverse of [`Self::numbers`]. The kernel keeps a port and flags where they mean nothing, too.
+    pub(crate) fn of(kind: u8, port: u16, flags: u16) -> Self {
+        let checksum = TunnelChecksum::of(flags);
+        match (kind, NonZeroU16::new(port), checksum) {
+            (0, _, _) => Self::Ipip,
+            (1, Some(port), Some(checksum)) => Self::Gue { port, checksum },
+            (2, _, Some(checksum)) => Self::Gre { checksum },
+            _ => Self::Other { kind, port, flags },
+        }
+    }
+}
+
+impl TunnelChecksum {
+    const fn flags(self) -> u16 {
+        match self {
+            Self::None => 0,
+            Self::Full => 1,
+            Self::Remote => 2,
+        }
+    }
+
+    const fn of(flags: u16) -> Option<Self> {
+        match flags {
+            0 => Some(Self::None),
+            1 => Some(Self::Full),
+            2 => Some(Self::Remote),
+            _ => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EngineName, SchedulerName};
+use crate::{EngineName, Odd, SchedulerName};
 
 /// An IP address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -45,6 +45,30 @@ impl fmt::Display for Family {
             Self::V4 => "IPv4",
             Self::V6 => "IPv6",
         })
+    }
+}
+
+impl From<Family> for u16 {
+    fn from(family: Family) -> Self {
+        match family {
+            Family::V4 => 2,
+            Family::V6 => 10,
+        }
+    }
+}
+
+impl TryFrom<u16> for Family {
+    type Error = Odd;
+
+    fn try_from(number: u16) -> Result<Self, Odd> {
+        match number {
+            2 => Ok(Self::V4),
+            10 => Ok(Self::V6),
+            other => Err(Odd::Unknown {
+                what: "an address family",
+                number: other.into(),
+            }),
+        }
     }
 }
 
@@ -217,6 +241,24 @@ impl Netmask {
             Mask::V4(_) => None,
             Mask::V6(length) => u8::try_from(length).ok().filter(|length| *length <= 128),
         }
+    }
+}
+
+impl Netmask {
+    /// As the kernel has it: IPv4 a mask in network byte order, IPv6 the prefix's length in the machine's.
+    pub(crate) const fn to_bytes(self) -> [u8; 4] {
+        match self.0 {
+            Mask::V4(mask) => mask.to_be_bytes(),
+            Mask::V6(length) => length.to_ne_bytes(),
+        }
+    }
+
+    /// The inverse of [`Self::to_bytes`].
+    pub(crate) const fn from_bytes(family: Family, bytes: [u8; 4]) -> Self {
+        Self(match family {
+            Family::V4 => Mask::V4(u32::from_be_bytes(bytes)),
+            Family::V6 => Mask::V6(u32::from_ne_bytes(bytes)),
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::num::{NonZeroU8, NonZeroU16};
 
-use crate::InterfaceName;
+use crate::{InterfaceName, Odd};
 
 /// How long a connection without packets is kept, in seconds each. When they are set, 0 leaves one as it is. The kernel
 /// begins with 900, 120 and 300.
@@ -65,6 +65,30 @@ pub enum DaemonRole {
     Master,
     /// 2: hears.
     Backup,
+}
+
+impl From<DaemonRole> for u32 {
+    fn from(role: DaemonRole) -> Self {
+        match role {
+            DaemonRole::Master => 1,
+            DaemonRole::Backup => 2,
+        }
+    }
+}
+
+impl TryFrom<u32> for DaemonRole {
+    type Error = Odd;
+
+    fn try_from(number: u32) -> Result<Self, Odd> {
+        match number {
+            1 => Ok(Self::Master),
+            2 => Ok(Self::Backup),
+            other => Err(Odd::Unknown {
+                what: "a sync daemon's role",
+                number: other,
+            }),
+        }
+    }
 }
 
 #[cfg(test)]
