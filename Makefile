@@ -1,7 +1,10 @@
 # Every verb of the project. `make` alone lists them; what they do is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster test unit check crds charts bench bench-operator build fmt clean
+.PHONY: help demo cluster test unit uml uml-kernel check crds charts bench bench-operator build fmt clean
+
+# What makes the root and the kernel of a guest.
+GUEST := debootstrap bc bison flex xz
 
 help: ## list the verbs
 	@echo "vipkeeper: make VERB"
@@ -16,9 +19,17 @@ cluster: ## a Kubernetes control plane and three nodes to play with by kubectl; 
 	@scripts/needs cluster root cc ip openssl
 	@scripts/cluster $(ARGS)
 
-test: ## every test this machine can run: pure, fake, netns, cluster; needs root
-	@scripts/needs test root cc ip keepalived openssl
-	@scripts/test pure netns cluster
+test: ## every test this machine can run: pure, fake, netns, uml, cluster; needs root
+	@scripts/needs test root cc ip keepalived openssl $(GUEST)
+	@scripts/test pure netns uml cluster
+
+uml: ## tests in guests whose kernel has IPVS; needs root; ARGS=NAME runs a part, ARGS=shell gives a guest to look around in
+	@scripts/needs uml root cc $(GUEST)
+	@scripts/uml $(ARGS)
+
+uml-kernel: ## build the guests' kernel from Debian's newest source, unless there is one; 15 minutes
+	@scripts/needs uml-kernel cc $(GUEST)
+	@VIPKEEPER_UML= scripts/uml-kernel --newest
 
 unit: ## the tests that need neither root nor network namespaces
 	@scripts/needs unit cc

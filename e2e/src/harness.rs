@@ -19,10 +19,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Names, in the environment of a child, the one test that it is to run.
-const CHILD: &str = "VIPKEEPER_E2E_TEST";
+pub(crate) const CHILD: &str = "VIPKEEPER_E2E_TEST";
 const REQUIRE: &str = "VIPKEEPER_REQUIRE";
 /// The exit status of a child that skipped its test.
-const SKIPPED: u8 = 77;
+pub(crate) const SKIPPED: u8 = 77;
 /// A test that takes this long hangs.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -203,7 +203,8 @@ fn run_child(name: &str) -> Result<Outcome> {
     })
 }
 
-fn say(line: &str) {
+/// Writes a line to standard output.
+pub(crate) fn say(line: &str) {
     // Whoever closed our standard output does not want to read it.
     drop(writeln!(io::stdout(), "{line}"));
 }

@@ -27,6 +27,7 @@ pub mod process;
 pub mod program;
 pub mod sender;
 pub mod successor;
+pub mod uml;
 pub mod wait;
 
 pub use agent::Agent;

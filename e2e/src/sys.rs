@@ -45,6 +45,15 @@ pub(crate) fn end_with_parent(command: &mut Command) {
     }
 }
 
+/// Makes `command` start as leader of a process group of its own and be killed when the thread that spawns it ends.
+pub(crate) fn die_with_parent(command: &mut Command) {
+    command.process_group(0);
+    // SAFETY: the closure runs between fork and exec and makes one system call on constants.
+    unsafe {
+        command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?));
+    }
+}
+
 /// An AF_PACKET socket bound to the interface of index `interface` in the calling thread's namespace. With
 /// `protocol` 0 it only sends. Frames it sends skip the queueing discipline.
 ///
