@@ -21,6 +21,7 @@ pub mod plan;
 pub mod record;
 pub mod ring;
 pub mod runtime;
+pub mod services;
 pub mod source;
 pub mod standby;
 pub mod state;

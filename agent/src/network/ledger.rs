@@ -19,7 +19,7 @@ use super::kernel::{Address, Setting};
 /// The first line; another version is discarded.
 const MAGIC: &str = "vipkeeper-ledger 1";
 /// The last line: what lacks it is cut off.
-const END: &str = "end";
+pub(crate) const END: &str = "end";
 /// A ledger is shorter than this, by far.
 const MAX_BYTES: u64 = 16 << 20;
 
@@ -137,14 +137,25 @@ impl Ledger {
             return Ok(());
         }
         self.rows = rows;
-        let beside = self.path.with_extension("new");
-        fs::write(&beside, render(&self.rows, &self.identity))?;
-        fs::rename(&beside, &self.path)
+        replace(&self.path, &render(&self.rows, &self.identity))
     }
 }
 
+/// Makes `text` the file at `path`, at once: no reader sees a part of it.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    fs::write(&beside, text)?;
+    fs::rename(&beside, path)
+}
+
 /// The text at `path`, `None` if there is no file.
-fn read(path: &Path) -> io::Result<Option<String>> {
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
     let file = match fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -158,10 +169,7 @@ fn read(path: &Path) -> io::Result<Option<String>> {
 /// A ledger as text.
 #[must_use]
 pub fn render(rows: &Rows, identity: &Identity) -> String {
-    let mut text = format!(
-        "{MAGIC}\nboot {}\nnamespace {}\ninstance {}\n",
-        identity.boot, identity.namespace, identity.instance
-    );
+    let mut text = header(MAGIC, identity);
     // Writing to a String cannot fail.
     for (
         interface,
@@ -181,14 +189,40 @@ pub fn render(rows: &Rows, identity: &Identity) -> String {
     text
 }
 
+/// The lines before the rows, of a ledger whose first is `magic`.
+pub(crate) fn header(magic: &str, identity: &Identity) -> String {
+    let Identity {
+        boot,
+        namespace,
+        instance,
+    } = identity;
+    format!("{magic}\nboot {boot}\nnamespace {namespace}\ninstance {instance}\n")
+}
+
 /// The rows of a ledger that belongs to `identity`.
 ///
 /// # Errors
 /// Why it is not believed.
 pub fn parse(text: &str, identity: &Identity) -> Result<Rows, Discarded> {
+    let mut rows = Rows::default();
+    for (number, line) in lines(text, MAGIC, identity)? {
+        row(line, &mut rows).ok_or(Discarded::Line(number))?;
+    }
+    Ok(rows)
+}
+
+/// The lines that are rows, with their numbers, of a ledger whose first line is `magic` and that belongs to `identity`.
+///
+/// # Errors
+/// Why it is not believed.
+pub(crate) fn lines<'a>(
+    text: &'a str,
+    magic: &str,
+    identity: &Identity,
+) -> Result<Vec<(usize, &'a str)>, Discarded> {
     let mut lines = (1..).zip(text.lines());
     let mut next = || lines.next().unwrap_or((0, ""));
-    if next().1 != MAGIC {
+    if next().1 != magic {
         return Err(Discarded::Line(1));
     }
     for (name, ours) in [
@@ -205,13 +239,15 @@ pub fn parse(text: &str, identity: &Identity) -> Result<Rows, Discarded> {
             return Err(Discarded::NotOurs);
         }
     }
-    let mut rows = Rows::default();
+    let mut rows = Vec::new();
     loop {
         let (number, line) = next();
-        if line == END {
-            return Ok(rows);
+        match line {
+            END => return Ok(rows),
+            // A ledger that is cut off.
+            "" => return Err(Discarded::Line(number)),
+            line => rows.push((number, line)),
         }
-        row(line, &mut rows).ok_or(Discarded::Line(number))?;
     }
 }
 

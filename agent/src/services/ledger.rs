@@ -1,0 +1,236 @@
+//! The ledger: a file that says which services of IPVS are ours, so that whoever comes after a crash, or takes over,
+//! knows which to adopt and which to remove.
+//!
+//! Written before the kernel is told to add a service and after it has removed one; by rename and without fsync, for
+//! it does not outlive the machine's boot anyway. A file of another boot, network namespace or instance, or one that
+//! cannot be read, is worth nothing and is discarded.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io;
+use std::path::PathBuf;
+
+use vipkeeper_ipvs::{Family, Protocol, ServiceKey};
+
+use crate::network::ledger::{Discarded, END, Identity, header, lines, read, replace};
+
+/// The first line; another version is discarded.
+const MAGIC: &str = "vipkeeper-services 1";
+
+/// What is ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// Services that are, or may come to be, in the kernel because of us.
+    pub services: BTreeSet<ServiceKey>,
+}
+
+/// The file and what it says.
+#[derive(Debug)]
+pub struct Ledger {
+    path: PathBuf,
+    identity: Identity,
+    rows: Rows,
+    /// Whether the file says the same as `rows`.
+    is_written: bool,
+}
+
+impl Ledger {
+    /// Reads the ledger at `path`. A missing one is empty; why another one is taken for empty comes with it.
+    #[must_use]
+    pub fn open(path: PathBuf, identity: Identity) -> (Self, Option<Discarded>) {
+        let outcome = match read(&path) {
+            Ok(None) => Ok(Rows::default()),
+            Ok(Some(text)) => parse(&text, &identity),
+            Err(error) => Err(Discarded::Unreadable(error.to_string())),
+        };
+        let is_written = outcome.is_ok() && path.exists();
+        let (rows, discarded) = match outcome {
+            Ok(rows) => (rows, None),
+            Err(reason) => (Rows::default(), Some(reason)),
+        };
+        let ledger = Self {
+            path,
+            identity,
+            rows,
+            is_written,
+        };
+        (ledger, discarded)
+    }
+
+    /// What it says.
+    #[must_use]
+    pub const fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    /// Makes it say `rows`; does nothing if it does already.
+    ///
+    /// # Errors
+    /// If the file cannot be written; the rows are known here all the same, and the next call tries again.
+    pub fn save(&mut self, rows: Rows) -> io::Result<()> {
+        if rows != self.rows {
+            self.rows = rows;
+            self.is_written = false;
+        }
+        if !self.is_written {
+            replace(&self.path, &render(&self.rows, &self.identity))?;
+            self.is_written = true;
+        }
+        Ok(())
+    }
+}
+
+/// A ledger as text.
+fn render(rows: &Rows, identity: &Identity) -> String {
+    let mut text = header(MAGIC, identity);
+    // Writing to a String cannot fail.
+    for key in &rows.services {
+        match key {
+            ServiceKey::Address {
+                protocol,
+                address,
+                port,
+            } => writeln!(text, "service {} {address} {port}", u16::from(*protocol)),
+            ServiceKey::Mark { family, mark } => writeln!(text, "mark {family} {mark}"),
+        }
+        .ok();
+    }
+    text.push_str(END);
+    text.push('\n');
+    text
+}
+
+/// The rows of a ledger that belongs to `identity`.
+fn parse(text: &str, identity: &Identity) -> Result<Rows, Discarded> {
+    let mut rows = Rows::default();
+    for (number, line) in lines(text, MAGIC, identity)? {
+        row(line, &mut rows).ok_or(Discarded::Line(number))?;
+    }
+    Ok(rows)
+}
+
+/// Reads one row into `rows`.
+fn row(line: &str, rows: &mut Rows) -> Option<()> {
+    let mut words = line.split(' ');
+    let key = match words.next()? {
+        "service" => ServiceKey::Address {
+            protocol: Protocol::from(words.next()?.parse::<u16>().ok()?),
+            address: words.next()?.parse().ok()?,
+            port: words.next()?.parse().ok()?,
+        },
+        "mark" => {
+            let name = words.next()?;
+            let family = [Family::V4, Family::V6]
+                .into_iter()
+                .find(|family| family.to_string() == name)?;
+            ServiceKey::Mark {
+                family,
+                mark: words.next()?.parse().ok()?,
+            }
+        }
+        _ => return None,
+    };
+    rows.services.insert(key);
+    words.next().is_none().then_some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::scratch::Directory;
+
+    fn identity() -> Identity {
+        Identity {
+            boot: "b3f1a9a6-0f54-4b58-8a6c-7b8c1d0e2f3a".to_owned(),
+            namespace: 4_026_531_840,
+            instance: "default".to_owned(),
+        }
+    }
+
+    fn rows() -> Rows {
+        let address = |protocol: u16, address: &str, port| ServiceKey::Address {
+            protocol: protocol.into(),
+            address: address.parse().unwrap(),
+            port,
+        };
+        let mark = |family| ServiceKey::Mark {
+            family,
+            mark: 7.try_into().unwrap(),
+        };
+        Rows {
+            services: [
+                address(6, "192.0.2.1", 80),
+                address(17, "2001:db8::1", 53),
+                address(132, "192.0.2.1", 0),
+                mark(Family::V4),
+                mark(Family::V6),
+            ]
+            .into(),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let text = render(&rows(), &identity());
+        assert_eq!(parse(&text, &identity()), Ok(rows()));
+    }
+
+    #[test]
+    fn a_ledger_of_somebody_else_or_cut_off_is_discarded() {
+        let text = render(&rows(), &identity());
+        let other = Identity {
+            instance: "second".to_owned(),
+            ..identity()
+        };
+        assert_eq!(parse(&text, &other), Err(Discarded::NotOurs));
+        for length in 0..text.trim_end().len() {
+            assert!(parse(&text[..length], &identity()).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn the_ledger_of_addresses_is_none_of_services() {
+        let theirs = crate::network::ledger::render(&Default::default(), &identity());
+        assert_eq!(parse(&theirs, &identity()), Err(Discarded::Line(1)));
+    }
+
+    #[test]
+    fn a_saved_ledger_is_there_again_and_not_written_twice() {
+        let directory = Directory::new();
+        let path = directory.path().join("services");
+        let (mut ledger, discarded) = Ledger::open(path.clone(), identity());
+        assert_eq!((ledger.rows(), discarded), (&Rows::default(), None));
+        ledger.save(rows()).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        ledger.save(rows()).unwrap();
+        assert!(!path.exists(), "nothing differs");
+        ledger.save(Rows::default()).unwrap();
+        ledger.save(rows()).unwrap();
+        let (ledger, discarded) = Ledger::open(path, identity());
+        assert_eq!((ledger.rows(), discarded), (&rows(), None));
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_the_next_time() {
+        let directory = Directory::new();
+        let below = directory.path().join("later");
+        let (mut ledger, _) = Ledger::open(below.join("services"), identity());
+        assert!(ledger.save(rows()).is_err());
+        assert_eq!(ledger.rows(), &rows());
+        std::fs::create_dir(&below).unwrap();
+        ledger.save(rows()).unwrap();
+        assert!(below.join("services").exists());
+    }
+
+    proptest! {
+        #[test]
+        fn no_row_makes_the_parser_panic(row in "(service|mark) [0-9a-fIPv.: ]{0,40}") {
+            let text = render(&Rows::default(), &identity()).replace("end\n", &format!("{row}\nend\n"));
+            if let Ok(rows) = parse(&text, &identity()) {
+                prop_assert_eq!(parse(&render(&rows, &identity()), &identity()), Ok(rows));
+            }
+        }
+    }
+}
