@@ -9,9 +9,11 @@
 //! network thread withdraws and restores, and the process ends: five seconds after the longest handover at most. A
 //! second signal cuts the handover short.
 
+mod tasks;
+mod threads;
+
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,35 +22,33 @@ use anyhow::{Context as _, anyhow};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use nix::sys::resource::{Resource, setrlimit};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 use tracing::{info, warn};
 use vipkeeper_vrrp::{Election, Fact};
 
-use crate::admin::{self, Admin, SOCKET, Sources, Successor};
+use crate::admin::{self, SOCKET, Successor};
 use crate::cli::RunArgs;
-use crate::drain::Drains;
-use crate::election::{self, Link, Order, Ports, Start, Stillness};
+use crate::election::{self, Order, Ports, Start, Stillness};
 use crate::guardian::{Guardian, Pulse};
 use crate::home::{Home, Locks};
 use crate::inventory::Inventory;
 use crate::network::ledger::{Identity, Ledger};
 use crate::network::rtnetlink::{Rtnetlink, keeps_tags};
-use crate::source::{Desired, Source, Watch};
+use crate::source::{Desired, Source};
 use crate::standby::{Standby, Turn};
-use crate::status;
-use crate::supply::{Served, Supplied, Supply};
+use crate::supply::{Supplied, Supply};
 use crate::sys::memory;
 use crate::takeover::giving::{Assets, Outcome, give};
 use crate::takeover::taking::{Confirmation, Heir, Inheritance, Offer};
 use crate::takeover::{PROTOCOL, urgently};
 use crate::{clock, monitor, network, telling};
+use tasks::{Setup, Tasks};
+use threads::Threads;
 
-/// The stack of our threads; with locked memory, what is touched of it stays.
-const STACK: usize = 256 << 10;
 /// The runtime's own threads parse what people wrote, which may be nested.
 const RUNTIME_STACK: usize = 1 << 20;
 /// The longest that leaving may take beyond the handovers.
@@ -617,162 +617,4 @@ fn open_ledger(home: &Home) -> anyhow::Result<Ledger> {
         info!(%reason, "the ledger is discarded");
     }
     Ok(ledger)
-}
-
-/// The tasks, none of which ends by itself.
-struct Tasks {
-    supply: JoinHandle<anyhow::Result<Supply>>,
-    others: JoinSet<anyhow::Result<()>>,
-    /// They are read for as long as this is here.
-    _manifests: Option<Watch>,
-}
-
-/// What the tasks are made of.
-struct Setup {
-    home: Home,
-    workers: Workers,
-    source: Source,
-    stopping: watch::Receiver<bool>,
-    listener: TcpListener,
-    socket: UnixListener,
-    memory: Result<(), String>,
-    successor: mpsc::Sender<Successor>,
-    /// The sockets that a takeover gave.
-    links: Option<Arc<[Arc<Link>]>>,
-}
-
-impl Tasks {
-    fn start(setup: Setup) -> anyhow::Result<(Self, Arc<Mutex<Supplied>>)> {
-        let speaker = setup.home.speaker();
-        let (served, serving) = watch::channel(Arc::new(Served::default()));
-        let Workers {
-            senses,
-            network,
-            notices,
-        } = setup.workers;
-        let Senses {
-            ports,
-            planned,
-            inventory,
-        } = senses;
-        let drains = Drains::open(&setup.home.state_dir);
-        let drained = drains.watch();
-        let desired = setup.source.desired();
-        let admin = Admin::new(Sources {
-            node: setup.home.node,
-            instance: setup.home.instance,
-            ports: Arc::clone(&ports),
-            network,
-            inventory: inventory.clone(),
-            desired: desired.clone(),
-            drains,
-            served: serving.clone(),
-            memory: setup.memory,
-            successors: setup.successor,
-        })?;
-        let mut supply = Supply::new(
-            Arc::clone(&ports),
-            planned,
-            desired.clone(),
-            inventory.clone(),
-            drained,
-            served,
-            speaker,
-        );
-        if let Some(links) = &setup.links {
-            supply.take_over(links);
-        }
-        let gate = supply.gate();
-        let (tell, news) = watch::channel(0);
-        let mut others = JoinSet::new();
-        others.spawn(telling::tell_events(
-            ports,
-            inventory.clone(),
-            Arc::clone(&admin),
-            tell,
-        ));
-        others.spawn(telling::tell_notices(notices, inventory.clone()));
-        let mut manifests = None;
-        match setup.source {
-            Source::Manifests(watched) => manifests = Some(watched),
-            Source::Cluster(cluster) => {
-                cluster.in_charge.send_replace(true);
-                let writer = status::Writer::new(status::Sources {
-                    client: cluster.client,
-                    roster: cluster.roster,
-                    desired,
-                    served: serving,
-                    inventory,
-                    news,
-                    admin: Arc::clone(&admin),
-                });
-                others.spawn(writer.run());
-                let task = cluster.task;
-                others.spawn(async move { task.await? });
-            }
-        }
-        others.spawn(Arc::clone(&admin).serve_socket(setup.socket));
-        others.spawn(admin.serve_tcp(setup.listener));
-        let tasks = Self {
-            supply: tokio::spawn(supply.run(setup.stopping)),
-            others,
-            _manifests: manifests,
-        };
-        Ok((tasks, gate))
-    }
-
-    async fn first_end(&mut self) -> anyhow::Error {
-        let ended = tokio::select! {
-            ended = &mut self.supply => ended.map(|end| end.map(drop)),
-            ended = self.others.join_next() => ended.unwrap_or_else(|| Ok(Ok(()))),
-        };
-        match ended {
-            Ok(Ok(())) => anyhow!("a task ended"),
-            Ok(Err(reason)) => reason,
-            Err(reason) => reason.into(),
-        }
-    }
-}
-
-/// Threads, and a word from the first that ends.
-struct Threads {
-    ends: mpsc::UnboundedReceiver<anyhow::Error>,
-    /// Not bounded by itself, but by the number of threads: each says one word.
-    end: mpsc::UnboundedSender<anyhow::Error>,
-}
-
-impl Threads {
-    fn new() -> Self {
-        let (end, ends) = mpsc::unbounded_channel();
-        Self { ends, end }
-    }
-
-    /// Starts a thread that is to run for ever.
-    fn start(
-        &self,
-        name: &'static str,
-        body: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
-    ) -> anyhow::Result<()> {
-        let end = self.end.clone();
-        let run = move || {
-            let reason = match catch_unwind(AssertUnwindSafe(body)) {
-                Ok(Ok(())) => anyhow!("thread {name} ended"),
-                Ok(Err(error)) => error.context(format!("thread {name}")),
-                Err(_) => anyhow!("thread {name} panicked"),
-            };
-            // Nobody listens when the process ends anyway.
-            end.send(reason).ok();
-        };
-        std::thread::Builder::new()
-            .name(name.to_owned())
-            .stack_size(STACK)
-            .spawn(run)
-            .with_context(|| format!("starting thread {name}"))?;
-        Ok(())
-    }
-
-    async fn first_end(&mut self) -> anyhow::Error {
-        let word = self.ends.recv().await;
-        word.unwrap_or_else(|| anyhow!("all threads ended"))
-    }
 }
