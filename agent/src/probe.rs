@@ -63,6 +63,12 @@ impl Shape {
         hasher.finish()
     }
 
+    /// Tells shapes apart, also between two processes of one build.
+    #[must_use]
+    pub const fn fingerprint(&self) -> u64 {
+        self.digest
+    }
+
     /// What is asked.
     #[must_use]
     pub const fn kind(&self) -> &ProbeKind {

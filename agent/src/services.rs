@@ -1,7 +1,14 @@
-//! The services thread: makes the kernel's IPVS as a [`Table`] says, keeps it so, and tells what the kernel has.
+//! Virtual servers: who serves, and the kernel's IPVS made so.
+//!
+//! Two halves with a [`Table`] between them. The director, a task, decides by the [`model`] which real servers each
+//! service has, and with which weights. The services thread makes the kernel as the table says, keeps it so, and tells
+//! what the kernel has.
 //!
 //! | Module | Holds |
 //! |---|---|
+//! | [`model`] | who serves: configuration, endpoints, verdicts, quorum, drains; pure |
+//! | [`director`] | the task that asks the model and tells everybody |
+//! | [`verdicts`] | what the probes said, for whoever comes next |
 //! | [`table`] | what the kernel should have |
 //! | [`present`] | what the kernel has |
 //! | [`kernel`] | how it is asked and told, as a trait |
@@ -9,18 +16,23 @@
 //! | [`mailbox`] | how the thread is reached |
 //! | [`ledger`] | what is ours, for whoever comes after a crash |
 //!
-//! Owns every service of IPVS that its ledger calls ours. Decides nothing: which real servers a service has, and with
-//! which weights, is the table's to say. Touches nothing of anybody else's, flushes nothing, and starts no program.
+//! Owns every service of IPVS that its ledger calls ours. Touches nothing of anybody else's, flushes nothing, and starts no program.
 
+pub mod director;
 pub mod kernel;
 pub mod ledger;
 pub mod mailbox;
+pub mod model;
 pub mod present;
 pub mod report;
 pub mod table;
 mod thread;
+mod verdicts;
 
+pub use self::director::{Channels, Director};
 pub use self::mailbox::{Finished, Mailbox};
+pub use self::model::{Model, Report};
+pub use self::present::{Present, PresentDestination, PresentService};
 pub use self::report::{Counts, Observed, ServiceReport, Trouble};
 pub use self::table::{Entry, Table};
 pub use self::thread::{Context, run};

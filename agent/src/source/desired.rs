@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use vipkeeper_compiler::Endpoints;
 use vipkeeper_crds::{NodeConfigSpec, NodeSettings};
 
 use super::{Diagnosis, Keys, Loaded};
@@ -16,6 +17,8 @@ pub struct Desired {
     pub settings: NodeSettings,
     /// The values of all Secrets.
     pub keys: Keys,
+    /// The endpoints of the Services that real servers come from.
+    pub endpoints: Endpoints,
     /// What is wrong with the manifests or the objects, by place.
     pub findings: Vec<Diagnosis>,
     /// Counts changes from 1; 0 while nothing is verified.
@@ -35,6 +38,7 @@ impl Desired {
             configs,
             settings,
             keys,
+            endpoints: Endpoints::default(),
             findings,
             generation,
         }

@@ -1,0 +1,137 @@
+//! Which real servers a listener should have: those of the list, or the endpoints of the Service. Pure.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use vipkeeper_compiler::{Endpoint, EndpointCondition, EndpointPort};
+use vipkeeper_crds::AddressFamily;
+use vipkeeper_crds::node_server::{Listener, Members, NodeForwarding, NodeRealServer, NodeServer};
+use vipkeeper_crds::server::Protocol;
+use vipkeeper_ipvs::DestinationKey;
+
+use super::member::{Listed, Place};
+use crate::probe::Target;
+
+/// The real servers that `listener` should have; of a Service, by its `endpoints`.
+pub(super) fn listed(
+    server: &NodeServer,
+    listener: &Listener,
+    endpoints: &[Endpoint],
+) -> BTreeMap<DestinationKey, Listed> {
+    match &server.members {
+        Members::Static { real_servers } => of_list(server, listener, real_servers),
+        Members::Service { port, .. } => of_service(server, listener, port.as_deref(), endpoints),
+    }
+}
+
+fn of_list(
+    server: &NodeServer,
+    listener: &Listener,
+    real_servers: &[NodeRealServer],
+) -> BTreeMap<DestinationKey, Listed> {
+    let way = |r: &NodeRealServer| r.forwarding.unwrap_or(server.forwarding);
+    let own = |r: &&NodeRealServer| AddressFamily::of(&r.address) == listener.family();
+    let has_own = real_servers.iter().any(|r| own(&r));
+    let serves = |r: &&NodeRealServer| own(r) || (!has_own && way(r).crosses_families());
+    let listed = |r: &NodeRealServer| {
+        let key = DestinationKey {
+            address: r.address,
+            port: port_of(listener, r.port, way(r)),
+        };
+        let listed = Listed {
+            weight: r.weight,
+            upper_threshold: r.upper_threshold,
+            lower_threshold: r.lower_threshold,
+            forwarding: way(r),
+            place: Place::Serves,
+            targets: targets(server, key),
+        };
+        (key, listed)
+    };
+    real_servers.iter().filter(serves).map(listed).collect()
+}
+
+/// The endpoints as kube-proxy takes them: those that are ready, or, if none is, those that end and still serve.
+fn of_service(
+    server: &NodeServer,
+    listener: &Listener,
+    port: Option<&str>,
+    endpoints: &[Endpoint],
+) -> BTreeMap<DestinationKey, Listed> {
+    let crosses = server.forwarding.crosses_families();
+    let own = |e: &&Endpoint| AddressFamily::of(&e.address) == listener.family();
+    let has_own = endpoints.iter().any(|e| own(&e));
+    let mine: Vec<&Endpoint> = endpoints
+        .iter()
+        .filter(|e| own(e) || (!has_own && crosses))
+        .collect();
+    let any_ready = mine.iter().any(|e| e.condition == EndpointCondition::Ready);
+    let mut all = BTreeMap::new();
+    for endpoint in mine {
+        let place = match endpoint.condition {
+            EndpointCondition::Draining if any_ready => Place::Ends,
+            EndpointCondition::Ready | EndpointCondition::Draining => Place::Serves,
+            EndpointCondition::Gone => Place::Gone,
+        };
+        let Some(own) = endpoint_port(listener, port, &endpoint.ports) else {
+            continue;
+        };
+        let key = DestinationKey {
+            address: endpoint.address,
+            port: port_of(listener, own, server.forwarding),
+        };
+        let listed = Listed {
+            weight: 1,
+            upper_threshold: 0,
+            lower_threshold: 0,
+            forwarding: server.forwarding,
+            place,
+            targets: targets(server, key),
+        };
+        all.insert(key, listed);
+    }
+    all
+}
+
+/// Which of an endpoint's ports is meant: the one with the name that was given, or with the listener's; or the only
+/// one of the protocol.
+fn endpoint_port(listener: &Listener, given: Option<&str>, ports: &[EndpointPort]) -> Option<u16> {
+    let (protocol, name) = match listener {
+        Listener::Address { protocol, name, .. } => (*protocol, name.as_deref()),
+        Listener::Mark { .. } => (Protocol::Tcp, None),
+    };
+    let mut fitting = ports.iter().filter(|p| p.protocol == protocol);
+    if let Some(wanted) = given {
+        return fitting
+            .find(|p| p.name.as_deref() == Some(wanted))
+            .map(|p| p.port);
+    }
+    let fitting: Vec<&EndpointPort> = fitting.collect();
+    let named = fitting
+        .iter()
+        .find(|p| name.is_some() && p.name.as_deref() == name);
+    match (named, fitting.as_slice()) {
+        (Some(port), _) => Some(port.port),
+        (None, [only]) => Some(only.port),
+        (None, _) => None,
+    }
+}
+
+/// The port in the kernel: what does not change packets keeps that of the listener.
+pub(super) fn port_of(listener: &Listener, own: u16, forwarding: NodeForwarding) -> u16 {
+    match listener {
+        Listener::Address { port, .. } if !forwarding.changes_port() => *port,
+        Listener::Address { target_port, .. } if own == 0 => *target_port,
+        Listener::Mark { .. } if !forwarding.changes_port() => 0,
+        Listener::Address { .. } | Listener::Mark { .. } => own,
+    }
+}
+
+fn targets(server: &NodeServer, key: DestinationKey) -> Arc<[Target]> {
+    let address: (IpAddr, u16) = (key.address, key.port);
+    let probes = server.probes.iter();
+    probes
+        .map(|probe| Target::of(probe, SocketAddr::from(address)))
+        .collect()
+}

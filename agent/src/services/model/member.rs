@@ -1,0 +1,135 @@
+//! A real server of a listener: whether it is in the list, what the probes say, what the kernel gets. Pure.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use vipkeeper_crds::node_server::NodeForwarding;
+use vipkeeper_crds::server::{InitialState, OnFailure, TunnelChecksum};
+use vipkeeper_ipvs as ipvs;
+use vipkeeper_vrrp::Time;
+
+use crate::probe::{Judgement, Target};
+
+/// What the list says of a real server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) weight: u32,
+    pub(super) upper_threshold: u32,
+    pub(super) lower_threshold: u32,
+    pub(super) forwarding: NodeForwarding,
+    /// What the list wants of it.
+    pub(super) place: Place,
+    /// How it is judged; nothing if it always is healthy.
+    pub(super) targets: Arc<[Target]>,
+}
+
+/// What the list wants of a real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It serves.
+    Serves,
+    /// It keeps what it has: an endpoint that ends.
+    Ends,
+    /// It has ended.
+    Gone,
+}
+
+/// A real server of a listener.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub(super) listed: Listed,
+    /// What it is taken for until it is judged.
+    pub(super) presumed: InitialState,
+    /// Since when it leaves, and until when at most.
+    pub(super) leaving: Option<Leaving>,
+}
+
+/// A real server that leaves: it keeps its connections and gets no new ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leaving {
+    pub(super) since: Time,
+    pub(super) until: Time,
+}
+
+/// What the probes say of a real server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    /// It is healthy, with this weight.
+    Up(u32),
+    /// It is not, for this reason.
+    Down(Arc<str>),
+    /// Not every probe has come to a judgement.
+    Unjudged,
+}
+
+impl Member {
+    pub(super) fn health(&self, judgements: &HashMap<Target, Judgement>) -> Health {
+        let mut said: Option<u32> = None;
+        let mut unjudged = false;
+        for target in self.listed.targets.iter() {
+            match judgements.get(target) {
+                Some(judgement) if judgement.healthy => {
+                    // Of several that say a weight, the most careful counts.
+                    said = [said, judgement.weight].into_iter().flatten().min();
+                }
+                Some(judgement) => return Health::Down(Arc::clone(&judgement.reason)),
+                None => unjudged = true,
+            }
+        }
+        if unjudged {
+            Health::Unjudged
+        } else {
+            Health::Up(said.unwrap_or(self.listed.weight))
+        }
+    }
+
+    /// The weight that the kernel is to have for it; `None` if the kernel is not to have it.
+    pub(super) fn weight(&self, health: &Health, on_failure: OnFailure) -> Option<u32> {
+        let failed = match on_failure {
+            OnFailure::Remove => None,
+            OnFailure::Quiesce => Some(0),
+        };
+        match (health, self.presumed) {
+            // One that died while it was leaving has nothing to finish.
+            (Health::Down(_), _) if self.leaving.is_some() => failed,
+            _ if self.leaving.is_some() => Some(0),
+            (Health::Up(weight), _) => Some(*weight),
+            (Health::Unjudged, InitialState::Up) => Some(self.listed.weight),
+            (Health::Down(_), _) | (Health::Unjudged, InitialState::Down) => failed,
+        }
+    }
+
+    pub(super) fn destination(&self, key: ipvs::DestinationKey, weight: u32) -> ipvs::Destination {
+        ipvs::Destination {
+            key,
+            forwarding: forwarding(self.listed.forwarding),
+            weight,
+            upper_threshold: self.listed.upper_threshold,
+            lower_threshold: self.listed.lower_threshold,
+        }
+    }
+}
+
+/// The kernel's word for a way of forwarding. The source address of FullNAT is not IPVS's to change.
+pub(super) fn forwarding(forwarding: NodeForwarding) -> ipvs::Forwarding {
+    match forwarding {
+        NodeForwarding::Nat | NodeForwarding::FullNat => ipvs::Forwarding::Masquerade,
+        NodeForwarding::DirectRouting => ipvs::Forwarding::DirectRoute,
+        NodeForwarding::Ipip => ipvs::Forwarding::Tunnel(ipvs::Tunnel::Ipip),
+        NodeForwarding::Gre { checksum } => ipvs::Forwarding::Tunnel(ipvs::Tunnel::Gre {
+            checksum: self::checksum(checksum),
+        }),
+        NodeForwarding::Gue { port, checksum } => ipvs::Forwarding::Tunnel(ipvs::Tunnel::Gue {
+            port,
+            checksum: self::checksum(checksum),
+        }),
+    }
+}
+
+fn checksum(checksum: TunnelChecksum) -> ipvs::TunnelChecksum {
+    match checksum {
+        TunnelChecksum::None => ipvs::TunnelChecksum::None,
+        TunnelChecksum::Full => ipvs::TunnelChecksum::Full,
+        TunnelChecksum::Remote => ipvs::TunnelChecksum::Remote,
+    }
+}

@@ -1,0 +1,445 @@
+//! Who serves, from every side that has a say.
+
+use std::net::{IpAddr, SocketAddr};
+use std::slice;
+use std::time::Duration;
+
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde_json::{Value, json};
+use vipkeeper_compiler::Endpoints;
+use vipkeeper_crds::node_server::NodeServer;
+use vipkeeper_ipvs::{DestinationCounters, DestinationKey, ServiceKey};
+use vipkeeper_vrrp::Time;
+
+use super::*;
+use crate::services::{Observed, PresentDestination, PresentService, ServiceReport};
+
+/// A server `default/web` of 192.0.2.1:80 with three real servers and a TCP probe; `edit` changes what a test is about.
+fn web(edit: impl Fn(&mut Value)) -> NodeServer {
+    let real = |n: u8| json!({"address": format!("10.0.0.{n}"), "port": 8080, "weight": 1});
+    let mut server = json!({
+        "namespace": "default", "name": "web",
+        "listeners": [{"type": "Address", "address": "192.0.2.1", "port": 80, "protocol": "TCP", "targetPort": 80}],
+        "scheduler": {"name": "rr"},
+        "forwarding": {"method": "NAT"},
+        "members": {"type": "Static", "realServers": [real(1), real(2), real(3)]},
+        "quorum": {"weight": 1, "hysteresis": 0, "sorry": true},
+        "probes": [{
+            "name": "tcp", "kind": {"type": "TCP"}, "interval": "1s", "timeout": "1s", "rise": 1, "fall": 3,
+            "delayAfterFailure": "1s",
+        }],
+        "initialState": "Down", "onFailure": "Remove", "drainTimeout": "60s",
+    });
+    edit(&mut server);
+    serde_json::from_value(server).unwrap()
+}
+
+fn unprobed(edit: impl Fn(&mut Value)) -> NodeServer {
+    web(|server| {
+        server["probes"] = json!([]);
+        edit(server);
+    })
+}
+
+/// A model with its servers, and the moment.
+struct World {
+    model: Model,
+    endpoints: Endpoints,
+    now: Time,
+}
+
+impl World {
+    fn new(servers: &[NodeServer]) -> Self {
+        let mut world = Self {
+            model: Model::default(),
+            endpoints: Endpoints::default(),
+            now: Time::ZERO,
+        };
+        world.configure(servers);
+        world
+    }
+
+    fn configure(&mut self, servers: &[NodeServer]) {
+        let mut config = crate::plan::tests::config("web", "192.0.2.1");
+        config.servers = servers.to_vec();
+        self.model.configure(&[config], &self.endpoints, self.now);
+    }
+
+    fn judge(&mut self, server: &NodeServer, real_server: &str, healthy: bool) {
+        let at: SocketAddr = real_server.parse().unwrap();
+        let judgement = Judgement {
+            healthy,
+            weight: None,
+            reason: if healthy { "" } else { "TCP: refused" }.into(),
+        };
+        let targets = server.probes.iter().map(|p| Target::of(p, at));
+        self.model.judge(targets.map(|t| (t, judgement.clone())));
+    }
+
+    fn judge_all(&mut self, server: &NodeServer, healthy: bool) {
+        for n in 1..=3 {
+            self.judge(server, &format!("10.0.0.{n}:8080"), healthy);
+        }
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        self.now = self.now + Duration::from_secs(seconds);
+    }
+
+    /// The kernel as the table says, with `active` connections on every real server.
+    fn observe(&mut self, active: u32) -> Observed {
+        let observed = kernel(&self.model.table(), active);
+        self.model.observe(&observed, self.now);
+        observed
+    }
+
+    /// What the service `key` has, as `10.0.0.1:8080=1`.
+    fn weights_of(&self, key: &str) -> String {
+        let table = self.model.table();
+        let mut entries = table.services().iter();
+        let found = entries.find(|(k, _)| k.to_string() == key);
+        let (_, entry) = found.unwrap_or_else(|| panic!("no {key} in {table:?}"));
+        let all = entry.destinations().values();
+        let all: Vec<String> = all.map(|d| format!("{}={}", d.key, d.weight)).collect();
+        all.join(" ").replace("10.0.0.", ".").replace(":8080", "")
+    }
+
+    fn weights(&self) -> String {
+        self.weights_of("TCP 192.0.2.1:80")
+    }
+
+    fn report(&self, observed: &Observed) -> Report {
+        let reports = self.model.reports(observed);
+        assert_eq!(reports.len(), 1, "{reports:?}");
+        reports.into_iter().next().unwrap()
+    }
+}
+
+fn kernel(table: &Table, active: u32) -> Observed {
+    let services = table.services().iter().map(|(key, entry)| {
+        let destinations = entry.destinations().iter().map(|(at, destination)| {
+            let present = PresentDestination {
+                destination: *destination,
+                counters: DestinationCounters {
+                    active,
+                    ..DestinationCounters::default()
+                },
+                statistics: ipvs::Statistics::default(),
+            };
+            (*at, present)
+        });
+        let report = ServiceReport {
+            present: Some(PresentService {
+                service: *entry.service(),
+                statistics: ipvs::Statistics::default(),
+                destinations: destinations.collect(),
+            }),
+            is_programmed: true,
+            ..ServiceReport::default()
+        };
+        (*key, report)
+    });
+    Observed {
+        services: services.collect(),
+        ..Observed::default()
+    }
+}
+
+#[test]
+fn only_healthy_real_servers_serve() {
+    let server = web(|_| {});
+    let mut world = World::new(slice::from_ref(&server));
+    assert_eq!(world.weights(), "", "nobody is judged yet");
+    world.judge_all(&server, true);
+    assert_eq!(world.weights(), ".1=1 .2=1 .3=1");
+    world.judge(&server, "10.0.0.2:8080", false);
+    assert_eq!(world.weights(), ".1=1 .3=1");
+    world.judge(&server, "10.0.0.2:8080", true);
+    assert_eq!(world.weights(), ".1=1 .2=1 .3=1");
+}
+
+#[test]
+fn a_failed_one_stays_without_weight_where_it_is_quiesced() {
+    let server = web(|s| s["onFailure"] = json!("Quiesce"));
+    let mut world = World::new(slice::from_ref(&server));
+    assert_eq!(world.weights(), ".1=0 .2=0 .3=0");
+    world.judge_all(&server, true);
+    world.judge(&server, "10.0.0.3:8080", false);
+    assert_eq!(world.weights(), ".1=1 .2=1 .3=0");
+}
+
+#[test]
+fn what_is_never_judged_is_up_where_that_is_asked_for() {
+    let server = web(|s| s["initialState"] = json!("Up"));
+    let mut world = World::new(slice::from_ref(&server));
+    assert_eq!(world.weights(), ".1=1 .2=1 .3=1");
+    world.judge(&server, "10.0.0.1:8080", false);
+    assert_eq!(world.weights(), ".2=1 .3=1");
+}
+
+#[test]
+fn without_probes_everybody_is_healthy() {
+    let world = World::new(&[unprobed(|_| {})]);
+    assert_eq!(world.weights(), ".1=1 .2=1 .3=1");
+}
+
+#[test]
+fn every_probe_must_say_so_and_the_lowest_weight_counts() {
+    let server = web(|s| {
+        let mut second = s["probes"][0].clone();
+        second["name"] = json!("other");
+        second["port"] = json!(9);
+        s["probes"].as_array_mut().unwrap().push(second);
+    });
+    let mut world = World::new(slice::from_ref(&server));
+    let targets: Vec<Target> = server
+        .probes
+        .iter()
+        .map(|p| Target::of(p, "10.0.0.1:8080".parse().unwrap()))
+        .collect();
+    let up = |weight| Judgement {
+        healthy: true,
+        weight,
+        reason: "".into(),
+    };
+    world.model.judge([(targets[0].clone(), up(Some(7)))]);
+    assert_eq!(world.weights(), "");
+    world.model.judge([(targets[1].clone(), up(Some(3)))]);
+    assert_eq!(world.weights(), ".1=3");
+    world.model.judge([(targets[1].clone(), up(None))]);
+    assert_eq!(world.weights(), ".1=7");
+}
+
+#[test]
+fn the_sorry_server_serves_while_the_quorum_is_lost() {
+    let server = web(|s| {
+        s["sorry"] = json!({"address": "10.0.0.9", "port": 80});
+        s["quorum"] = json!({"weight": 2, "hysteresis": 1, "sorry": true});
+    });
+    let mut world = World::new(slice::from_ref(&server));
+    assert_eq!(world.weights(), "", "it may come to be yet");
+    world.judge_all(&server, true);
+    assert_eq!(world.weights(), ".1=1 .2=1 .3=1");
+    world.judge(&server, "10.0.0.1:8080", false);
+    world.judge(&server, "10.0.0.2:8080", false);
+    assert_eq!(world.weights(), ".3=1", "one is not below two less one");
+    world.judge(&server, "10.0.0.3:8080", false);
+    assert_eq!(world.weights(), ".9:80=1");
+    world.judge(&server, "10.0.0.3:8080", true);
+    assert_eq!(world.weights(), ".3=0 .9:80=1", "what it has it keeps");
+    world.judge_all(&server, true);
+    assert_eq!(world.weights(), ".1=1 .2=1 .3=1");
+}
+
+#[test]
+fn healthy_ones_may_go_on_beside_the_sorry_server() {
+    let server = web(|s| {
+        s["sorry"] = json!({"address": "10.0.0.9", "port": 80, "keepHealthy": true});
+        s["quorum"] = json!({"weight": 2, "hysteresis": 0, "sorry": true});
+    });
+    let mut world = World::new(slice::from_ref(&server));
+    world.judge_all(&server, false);
+    world.judge(&server, "10.0.0.1:8080", true);
+    assert_eq!(world.weights(), ".1=1 .9:80=1");
+}
+
+#[test]
+fn who_is_taken_out_of_the_list_leaves_when_its_connections_have_ended() {
+    let without_third = unprobed(|s| {
+        s["members"]["realServers"].as_array_mut().unwrap().pop();
+    });
+    let mut world = World::new(&[unprobed(|_| {})]);
+    world.wait(10);
+    world.configure(slice::from_ref(&without_third));
+    assert_eq!(world.weights(), ".1=1 .2=1 .3=0");
+    world.observe(0);
+    assert_eq!(
+        world.weights(),
+        ".1=1 .2=1 .3=0",
+        "not before it has settled"
+    );
+    world.wait(2);
+    world.observe(1);
+    assert_eq!(world.weights(), ".1=1 .2=1 .3=0");
+    world.observe(0);
+    assert_eq!(world.weights(), ".1=1 .2=1");
+}
+
+#[test]
+fn nobody_leaves_longer_than_the_timeout() {
+    let mut world = World::new(&[unprobed(|_| {})]);
+    world.configure(&[unprobed(|s| s["members"]["realServers"] = json!([]))]);
+    assert_eq!(world.weights(), ".1=0 .2=0 .3=0");
+    assert_eq!(
+        world.model.next_deadline(),
+        Some(Time::ZERO + Duration::from_secs(60))
+    );
+    world.wait(59);
+    world.observe(5);
+    assert_eq!(world.weights(), ".1=0 .2=0 .3=0");
+    world.wait(1);
+    world.observe(5);
+    assert_eq!(world.weights(), "");
+    assert_eq!(world.model.next_deadline(), None);
+}
+
+#[test]
+fn who_comes_back_while_leaving_serves_again() {
+    let mut world = World::new(&[unprobed(|_| {})]);
+    world.configure(&[unprobed(|s| s["members"]["realServers"] = json!([]))]);
+    world.wait(30);
+    world.configure(&[unprobed(|_| {})]);
+    assert_eq!(world.weights(), ".1=1 .2=1 .3=1");
+    assert_eq!(world.model.next_deadline(), None);
+}
+
+#[test]
+fn a_drain_of_no_time_is_none() {
+    let mut world = World::new(&[unprobed(|_| {})]);
+    world.configure(&[unprobed(|s| {
+        s["members"]["realServers"] = json!([]);
+        s["drainTimeout"] = json!("0s");
+    })]);
+    assert_eq!(world.weights(), "");
+}
+
+#[test]
+fn a_server_keeps_its_verdicts_when_it_is_edited() {
+    let server = web(|_| {});
+    let mut world = World::new(slice::from_ref(&server));
+    world.judge_all(&server, true);
+    world.judge(&server, "10.0.0.2:8080", false);
+    world.configure(&[web(|s| {
+        s["scheduler"] = json!({"name": "mh", "fallback": true})
+    })]);
+    assert_eq!(world.weights(), ".1=1 .3=1");
+    let table = world.model.table();
+    let entry = table.services().values().next().unwrap();
+    assert_eq!(entry.service().scheduler.as_str(), "mh");
+    assert!(entry.service().flags.scheduler_1 && !entry.service().flags.scheduler_2);
+}
+
+#[test]
+fn one_probe_serves_all_who_ask_the_same() {
+    let other = web(|s| {
+        s["name"] = json!("other");
+        s["listeners"][0]["port"] = json!(81);
+    });
+    let server = web(|_| {});
+    let mut world = World::new(&[server.clone(), other]);
+    assert_eq!(world.model.targets().len(), 3);
+    world.judge(&server, "10.0.0.1:8080", true);
+    assert_eq!(world.weights(), ".1=1");
+    assert_eq!(world.weights_of("TCP 192.0.2.1:81"), ".1=1");
+}
+
+#[test]
+fn what_the_kernel_has_counts_until_the_first_judgement() {
+    let server = web(|_| {});
+    let mut before = World::new(slice::from_ref(&server));
+    before.judge_all(&server, true);
+    before.judge(&server, "10.0.0.3:8080", false);
+    let mut model = Model::default();
+    model.inherit(&kernel(&before.model.table(), 0));
+    let mut world = World {
+        model,
+        endpoints: Endpoints::default(),
+        now: Time::ZERO,
+    };
+    world.configure(slice::from_ref(&server));
+    assert_eq!(world.weights(), ".1=1 .2=1", "as it was");
+    world.judge(&server, "10.0.0.1:8080", false);
+    assert_eq!(world.weights(), ".2=1");
+}
+
+#[test]
+fn a_service_has_the_endpoints_that_are_ready() {
+    let server = unprobed(|s| {
+        s["members"] = json!({"type": "Service", "service": "web"});
+        s["listeners"][0]["name"] = json!("http");
+    });
+    let mut world = World::new(&[]);
+    let slice = |conditions: [Value; 3]| -> EndpointSlice {
+        let endpoint = |(n, c): (usize, &Value)| json!({"addresses": [format!("10.0.0.{}", n + 1)], "conditions": c});
+        let endpoints: Vec<Value> = conditions.iter().enumerate().map(endpoint).collect();
+        serde_json::from_value(json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": "web-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+            "ports": [{"name": "metrics", "port": 9}, {"name": "http", "port": 8080}],
+            "endpoints": endpoints,
+        }))
+        .unwrap()
+    };
+    let ready = json!({"ready": true});
+    let ends = json!({"ready": false, "serving": true, "terminating": true});
+    let dead = json!({"ready": false, "serving": false, "terminating": true});
+    let given = |world: &mut World, conditions: [&Value; 3]| {
+        world
+            .endpoints
+            .set_slice(&slice(conditions.map(Value::clone)));
+        world.configure(slice::from_ref(&server));
+        world.weights()
+    };
+    assert_eq!(given(&mut world, [&ready, &ready, &ends]), ".1=1 .2=1");
+    assert_eq!(given(&mut world, [&ready, &ends, &ends]), ".1=1 .2=0");
+    // Nobody is ready: those that still serve go on.
+    assert_eq!(given(&mut world, [&ends, &ends, &dead]), ".1=1 .2=1");
+    assert_eq!(
+        given(&mut world, [&dead, &ready, &ready]),
+        ".2=1 .3=1",
+        "the dead have nothing to finish"
+    );
+}
+
+#[test]
+fn each_listener_has_its_family_and_a_tunnel_crosses() {
+    let both = |method: &str| {
+        unprobed(|s| {
+            s["forwarding"] = json!({"method": method});
+            s["listeners"] = json!([
+                {"type": "Address", "address": "192.0.2.1", "port": 80, "protocol": "TCP", "targetPort": 80},
+                {"type": "Address", "address": "2001:db8::1", "port": 80, "protocol": "TCP", "targetPort": 80},
+            ]);
+        })
+    };
+    let world = World::new(&[both("NAT")]);
+    assert_eq!(world.weights(), ".1=1 .2=1 .3=1");
+    assert_eq!(world.weights_of("TCP [2001:db8::1]:80"), "");
+    let world = World::new(&[both("IPIP")]);
+    assert_eq!(
+        world.weights_of("TCP [2001:db8::1]:80"),
+        ".1:80=1 .2:80=1 .3:80=1",
+        "with the port of the listener, which a tunnel does not change"
+    );
+}
+
+#[test]
+fn a_report_says_who_is_out_and_why() {
+    let server = web(|_| {});
+    let mut world = World::new(slice::from_ref(&server));
+    let unknown = world.report(&Observed::default());
+    assert!(!unknown.is_programmed && unknown.quorum.is_none());
+    world.judge_all(&server, true);
+    world.judge(&server, "10.0.0.2:8080", false);
+    let observed = world.observe(0);
+    let report = world.report(&observed);
+    assert!(report.is_programmed && report.quorum == Some(true) && !report.sorry);
+    assert_eq!((report.healthy(), report.real_servers.len()), (2, 3));
+    let second = DestinationKey {
+        address: IpAddr::from([10, 0, 0, 2]),
+        port: 8080,
+    };
+    assert_eq!(
+        report.real_servers[&second].as_deref(),
+        Some("TCP: refused")
+    );
+}
+
+#[test]
+fn a_service_that_is_not_asked_for_any_more_is_not_in_the_table() {
+    let mut world = World::new(&[unprobed(|_| {})]);
+    world.configure(&[]);
+    assert!(world.model.table().services().is_empty());
+    let key: Vec<ServiceKey> = world.model.table().services().keys().copied().collect();
+    assert!(key.is_empty() && world.model.targets().is_empty());
+}
