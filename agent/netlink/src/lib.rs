@@ -50,6 +50,9 @@ pub mod flags {
     pub(crate) const ACK_ATTRIBUTES: u16 = 0x200;
 }
 
+/// `NLA_F_NESTED`: the attribute's value is attributes.
+const NESTED: u16 = 0x8000;
+
 /// `length` rounded up to 4, to which messages and attributes are aligned.
 const fn aligned(length: usize) -> usize {
     length.saturating_add(3) & !3

@@ -1,6 +1,6 @@
 //! Bytes to messages and attributes. Values borrow from the datagram; nothing is copied.
 
-use crate::{ATTRIBUTE_HEADER_LEN, HEADER_LEN, aligned};
+use crate::{ATTRIBUTE_HEADER_LEN, HEADER_LEN, NESTED, aligned};
 
 /// The part of an attribute's type that is its type; above it are `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
 const KIND_MASK: u16 = 0x3fff;
@@ -153,6 +153,8 @@ impl<'a> Iterator for Messages<'a> {
 pub struct Attribute<'a> {
     /// Its type, without flags.
     pub kind: u16,
+    /// Its value is marked as attributes. The kernel leaves the mark out of some answers.
+    pub nested: bool,
     /// Its value.
     pub value: &'a [u8],
 }
@@ -285,8 +287,10 @@ impl<'a> Iterator for Attributes<'a> {
             }));
         };
         self.rest = bytes.get(aligned(claimed.into())..).unwrap_or_default();
+        let kind = u16::from_ne_bytes([k0, k1]);
         Some(Ok(Attribute {
-            kind: u16::from_ne_bytes([k0, k1]) & KIND_MASK,
+            kind: kind & KIND_MASK,
+            nested: kind & NESTED != 0,
             value,
         }))
     }

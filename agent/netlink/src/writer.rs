@@ -1,9 +1,6 @@
 //! Messages and attributes to bytes.
 
-use crate::{ATTRIBUTE_HEADER_LEN, aligned};
-
-/// `NLA_F_NESTED`: the attribute's value is attributes.
-const NESTED: u16 = 0x8000;
+use crate::{ATTRIBUTE_HEADER_LEN, HEADER_LEN, NESTED, aligned};
 
 /// A message or an attribute is longer than its header can say: 4 GiB or 65,535 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +33,20 @@ impl<'b> Draft<'b> {
         }
     }
 
-    /// Appends the protocol's own header.
+    /// The attributes that `fill` appends, without a message around them.
+    ///
+    /// # Errors
+    ///
+    /// One of them is too long.
+    pub fn attributes(fill: impl FnOnce(&mut Draft<'_>)) -> Result<Vec<u8>, TooLong> {
+        let mut buffer = Vec::new();
+        let mut draft = Draft::begin(&mut buffer, 0, 0, 0);
+        fill(&mut draft);
+        draft.finish()?;
+        Ok(buffer.split_off(HEADER_LEN))
+    }
+
+    /// Appends the protocol's own header, or attributes that are bytes already.
     pub fn header(&mut self, bytes: &[u8]) -> &mut Self {
         self.buffer.extend_from_slice(bytes);
         self.pad();
@@ -133,7 +143,7 @@ impl<'b> Draft<'b> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{HEADER_LEN, attributes, flags, messages};
+    use crate::{attributes, flags, messages};
 
     #[test]
     fn what_is_written_reads_back() {
