@@ -22,6 +22,8 @@ pub struct Keepalived {
     pub realtime: Option<u8>,
     /// `vrrp_no_swap`: locks the VRRP process's memory.
     pub no_swap: bool,
+    /// `v3_checksum_as_v2`: version 3 over IPv4 has the checksum of RFC 9568; from keepalived 2.2.8 on.
+    pub rfc9568: bool,
     /// `-D`: logs what it sends and refuses.
     pub log_detail: bool,
     /// Its instances are one `vrrp_sync_group`.
@@ -59,6 +61,7 @@ impl Keepalived {
             version,
             realtime: None,
             no_swap: false,
+            rfc9568: false,
             log_detail: true,
             sync: false,
             instances: vec![instance],
@@ -117,6 +120,9 @@ impl Keepalived {
         }
         if self.no_swap {
             text.push_str("  vrrp_no_swap\n");
+        }
+        if self.rfc9568 {
+            text.push_str("  v3_checksum_as_v2\n");
         }
         text.push_str("}\n");
         if self.sync {

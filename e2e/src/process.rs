@@ -206,11 +206,14 @@ impl Drop for Process {
     }
 }
 
-/// Kills `pids` with nothing between one and the next.
+/// Kills `pids` with nothing between one and the next. None of them acts on the death of another: all are stopped
+/// first, or on one processor a supervisor could start again what was just killed.
 pub fn kill_at_once(pids: &[Pid]) {
-    for pid in pids {
-        // A process that is gone by now is what was wanted.
-        kill(*pid, Signal::SIGKILL).ok();
+    for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+        for pid in pids {
+            // A process that is gone by now is what was wanted.
+            kill(*pid, signal).ok();
+        }
     }
 }
 

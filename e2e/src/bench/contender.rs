@@ -121,6 +121,7 @@ fn keepalived(routers: &[Router], node: &Node) -> Result<Keepalived> {
     Ok(Keepalived {
         version: 3,
         realtime: Some(50),
+        rfc9568: false,
         no_swap: true,
         log_detail: false,
         sync: false,
