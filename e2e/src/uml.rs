@@ -8,7 +8,7 @@
 //! As on the rung `netns`: a function in a module under `tests/uml/`, listed by [`tests!`](crate::tests), the module
 //! in `tests/uml.rs`. It is root in a machine of its own, with 512 MiB, one processor and no network but what it makes:
 //! [`Lab`](crate::Lab), [`Agent`](crate::Agent), [`Keepalived`](crate::Keepalived), captures and meters work as they do
-//! there, `DirectorLan` has directors, real servers and a client. It sees this repository and the
+//! there, [`DirectorLan`](crate::DirectorLan) has directors, real servers and a client. It sees this repository and the
 //! directories of the programs under test at the host's paths, read-only; what it writes elsewhere is gone afterwards.
 //! There is no `Skip` for what the guest has in any case.
 //!

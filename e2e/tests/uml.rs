@@ -8,6 +8,8 @@ use vipkeeper_e2e::uml;
 
 #[path = "uml/checksum.rs"]
 mod checksum;
+#[path = "uml/forwarding.rs"]
+mod forwarding;
 #[path = "uml/guest.rs"]
 mod guest;
 #[path = "netns/interop.rs"]
@@ -19,6 +21,11 @@ mod machine;
 mod scene;
 
 fn main() -> ExitCode {
-    let tests = [guest::TESTS, interop::TESTS, checksum::TESTS];
+    let tests = [
+        guest::TESTS,
+        forwarding::TESTS,
+        interop::TESTS,
+        checksum::TESTS,
+    ];
     uml::main(&tests.concat())
 }

@@ -1,0 +1,321 @@
+//! A client of a service: connections and datagrams from a node, counted by the real server that answers.
+//!
+//! Owns the sockets. Every connection that is asked is asked for a name, as [`RealServer`](crate::RealServer) gives it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::lab::Node;
+
+/// What an answer may take: more than three times the first retransmission of a SYN.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// Between two questions of a load on one connection.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Where connections come from.
+#[derive(Clone, Debug)]
+pub struct Client {
+    node: Node,
+    source: Option<IpAddr>,
+    patience: Duration,
+}
+
+/// How often each real server answered, and how often nobody did, by what was seen instead.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// By the name that was answered.
+    pub answers: BTreeMap<String, usize>,
+    /// By error.
+    pub failures: BTreeMap<String, usize>,
+}
+
+/// An open connection that is answered by lines.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    /// Who answered first.
+    server: String,
+}
+
+/// Open connections that are asked all the time, in a thread of their own.
+#[derive(Debug)]
+pub struct Load {
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Course>>,
+}
+
+/// How a load went.
+#[derive(Clone, Debug, Default)]
+pub struct Course {
+    /// Answers that came.
+    pub answers: usize,
+    /// The connections that broke, each with its server and how.
+    pub broken: Vec<String>,
+    /// The longest time that a question waited for its answer.
+    pub longest: Duration,
+}
+
+impl Client {
+    /// A client at `node`.
+    #[must_use]
+    pub fn at(node: &Node) -> Self {
+        Self {
+            node: node.clone(),
+            source: None,
+            patience: PATIENCE,
+        }
+    }
+
+    /// The same from an address that the node has: what persistence and source hashing tell apart.
+    #[must_use]
+    pub fn from(&self, source: IpAddr) -> Self {
+        Self {
+            source: Some(source),
+            ..self.clone()
+        }
+    }
+
+    /// The same, but a connection or answer may take so long; four seconds else.
+    #[must_use]
+    pub fn with_patience(&self, patience: Duration) -> Self {
+        Self {
+            patience,
+            ..self.clone()
+        }
+    }
+
+    /// Opens `count` connections to `target`, one after the other, each closed after its answer.
+    ///
+    /// # Errors
+    /// Only when no socket can be made; what happens to connections is in the tally.
+    pub fn tcp(&self, target: SocketAddr, count: usize) -> Result<Tally> {
+        self.node.namespace().run(|| {
+            let mut tally = Tally::default();
+            for _ in 0..count {
+                tally.note(self.connect(target).map(|connection| connection.server));
+            }
+            Ok(tally)
+        })
+    }
+
+    /// Sends `count` datagrams to `target`, each from a port of its own, and waits for each answer.
+    ///
+    /// # Errors
+    /// Only when no socket can be made; what happens to datagrams is in the tally.
+    pub fn udp(&self, target: SocketAddr, count: usize) -> Result<Tally> {
+        self.node.namespace().run(|| {
+            let mut tally = Tally::default();
+            for number in 0..count {
+                tally.note(self.ask_by_datagram(target, number));
+            }
+            Ok(tally)
+        })
+    }
+
+    /// Opens `count` connections to `target` and keeps them open.
+    ///
+    /// # Errors
+    /// When one of them cannot be opened or is not answered.
+    pub fn open(&self, target: SocketAddr, count: usize) -> Result<Vec<Connection>> {
+        self.node.namespace().run(|| {
+            (0..count)
+                .map(|number| {
+                    let connection = self.connect(target);
+                    connection.with_context(|| format!("connection {number} to {target}"))
+                })
+                .collect()
+        })
+    }
+
+    /// Reads the body of `GET path` from `target` to its end, and says how many bytes it was.
+    ///
+    /// # Errors
+    /// When the connection breaks before, or the status is not 200.
+    pub fn get(&self, target: SocketAddr, path: &str) -> Result<usize> {
+        self.node.namespace().run(|| {
+            let mut stream = self.stream(target)?;
+            write!(stream, "GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n")?;
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer)?;
+            let text = String::from_utf8_lossy(&answer);
+            let (head, body) = text.split_once("\r\n\r\n").context("no head")?;
+            if !head.starts_with("HTTP/1.1 200 ") {
+                bail!("{head}");
+            }
+            Ok(body.len())
+        })
+    }
+
+    fn connect(&self, target: SocketAddr) -> io::Result<Connection> {
+        let stream = self.stream(target)?;
+        let mut connection = Connection {
+            stream,
+            server: String::new(),
+        };
+        connection.server = connection.ask()?;
+        Ok(connection)
+    }
+
+    fn stream(&self, target: SocketAddr) -> io::Result<TcpStream> {
+        let socket = self.socket(target, Type::STREAM, Protocol::TCP)?;
+        socket.connect_timeout(&target.into(), self.patience)?;
+        socket.set_tcp_nodelay(true)?;
+        Ok(socket.into())
+    }
+
+    fn ask_by_datagram(&self, target: SocketAddr, number: usize) -> io::Result<String> {
+        let socket: UdpSocket = self.socket(target, Type::DGRAM, Protocol::UDP)?.into();
+        socket.connect(target)?;
+        socket.send(number.to_string().as_bytes())?;
+        let mut buffer = [0; 2048];
+        let length = socket.recv(&mut buffer)?;
+        let answer = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+        match answer.split_once(' ') {
+            Some((server, rest)) if rest == number.to_string() => Ok(server.to_owned()),
+            Some(_) | None => Err(io::Error::other(format!("an odd answer: {answer}"))),
+        }
+    }
+
+    fn socket(&self, target: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(target), kind, Some(protocol))?;
+        if let Some(source) = self.source {
+            socket.bind(&SocketAddr::from((source, 0)).into())?;
+        }
+        socket.set_read_timeout(Some(self.patience))?;
+        Ok(socket)
+    }
+}
+
+impl Connection {
+    /// Who answered first.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Asks once more who is there.
+    ///
+    /// # Errors
+    /// When the connection is broken or nobody answers in time.
+    pub fn ask(&mut self) -> io::Result<String> {
+        self.stream.write_all(b"who\n")?;
+        let mut answer = Vec::new();
+        let mut buffer = [0; 128];
+        while answer.last() != Some(&b'\n') {
+            let length = self.stream.read(&mut buffer)?;
+            if length == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            answer.extend_from_slice(buffer.get(..length).unwrap_or_default());
+        }
+        Ok(String::from_utf8_lossy(&answer).trim_end().to_owned())
+    }
+}
+
+impl Load {
+    /// Asks `connections` in turn, all the time.
+    #[must_use]
+    pub fn on(mut connections: Vec<Connection>) -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&ended);
+        let thread = thread::spawn(move || {
+            let mut course = Course::default();
+            while !until.load(Ordering::Relaxed) && !connections.is_empty() {
+                connections.retain_mut(|connection| course.ask(connection));
+                thread::sleep(PAUSE);
+            }
+            course
+        });
+        Self {
+            ended,
+            thread: Some(thread),
+        }
+    }
+
+    /// Ends it and says how it went.
+    ///
+    /// # Errors
+    /// When its thread panicked.
+    pub fn stop(mut self) -> Result<Course> {
+        self.ended.store(true, Ordering::Relaxed);
+        let thread = self.thread.take().context("it was stopped before")?;
+        thread.join().map_err(|_| anyhow::anyhow!("a panic"))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Course {
+    /// Asks once; whether the connection goes on.
+    fn ask(&mut self, connection: &mut Connection) -> bool {
+        let asked = Instant::now();
+        let answer = connection.ask();
+        self.longest = self.longest.max(asked.elapsed());
+        match answer {
+            Ok(name) if name == connection.server => {
+                self.answers += 1;
+                true
+            }
+            Ok(other) => {
+                let server = &connection.server;
+                self.broken.push(format!("{server} became {other}"));
+                false
+            }
+            Err(error) => {
+                let server = &connection.server;
+                self.broken.push(format!("{server}: {error}"));
+                false
+            }
+        }
+    }
+}
+
+impl Tally {
+    /// How many were answered.
+    #[must_use]
+    pub fn answered(&self) -> usize {
+        self.answers.values().sum()
+    }
+
+    /// How many were not.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        self.failures.values().sum()
+    }
+
+    /// How often `server` answered.
+    #[must_use]
+    pub fn of(&self, server: &str) -> usize {
+        self.answers.get(server).copied().unwrap_or_default()
+    }
+
+    fn note(&mut self, outcome: io::Result<String>) {
+        match outcome {
+            Ok(name) => *self.answers.entry(name).or_default() += 1,
+            Err(error) => *self.failures.entry(error.to_string()).or_default() += 1,
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "answers {:?}, failures {:?}",
+            self.answers, self.failures
+        )
+    }
+}
