@@ -1,7 +1,7 @@
 //! The rung `uml`: each test runs inside a User Mode Linux guest of its own, whose kernel has IPVS, tunnels and netem,
 //! with keepalived 2.3 and ipvsadm of Debian forky. What a test says and how it ends comes back as on every rung.
 //!
-//! Owns the way into the guest. Never decides what a test does there, and never runs one on the host.
+//! Owns the way into the guest. Never decides what a test does there.
 //!
 //! # How a test is written
 //!
@@ -22,42 +22,46 @@ mod guest;
 use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::harness::{self, Test};
 
-use guest::{Ended, Guest};
+pub use guest::{Ended, Guest};
 
 /// What the rung is called.
 const RUNG: &str = "uml";
 /// Set in the environment inside a guest.
 const INSIDE: &str = "VIPKEEPER_UML_INSIDE";
-const KERNEL: &str = "VIPKEEPER_UML";
-const ROOT: &str = "VIPKEEPER_UML_ROOT";
-/// What a guest's tests are told of the host's environment, if it is set there.
-const PASSED_ON: [&str; 3] = ["RUST_LOG", "VIPKEEPER_AGENT", "VIPKEEPER_PREVIOUS_AGENT"];
+/// Of a test in its guest: below the harness's own, which would kill without showing the console.
+const LIMIT: Duration = Duration::from_secs(110);
+/// Where the programs under test are, if cargo did not put them beside the tests.
+const PROGRAMS: [&str; 2] = ["VIPKEEPER_AGENT", "VIPKEEPER_PREVIOUS_AGENT"];
 
-/// Runs `tests` as the command line and the environment ask: the whole rung, one test's guest, or one test in its
-/// guest.
+/// Runs the rung as the command line and the environment ask, or one of its tests: those of `on_host` here, those of
+/// `in_guest` in a guest of their own.
 #[must_use]
-pub fn main(tests: &[Test]) -> ExitCode {
-    match env::var(harness::CHILD) {
-        Ok(name) if env::var_os(INSIDE).is_none() => in_guest(&name),
-        Ok(_) | Err(_) => harness::main(RUNG, tests),
+pub fn main(on_host: &[Test], in_guest: &[Test]) -> ExitCode {
+    if let Ok(name) = env::var(harness::CHILD)
+        && env::var_os(INSIDE).is_none()
+        && in_guest.iter().any(|test| test.name == name)
+    {
+        return run_in_guest(&name);
     }
+    harness::main(RUNG, &[on_host, in_guest].concat())
 }
 
 /// Runs the test `name` in a guest and ends as it ends there.
-fn in_guest(name: &str) -> ExitCode {
-    let (kernel, root) = match (told(KERNEL, "kernel"), told(ROOT, "root")) {
-        (Ok(kernel), Ok(root)) => (kernel, root),
-        (Err(reason), _) | (_, Err(reason)) => {
-            harness::say(&reason);
+fn run_in_guest(name: &str) -> ExitCode {
+    let guest = match Guest::new() {
+        Ok(guest) => guest,
+        Err(error) => {
+            harness::say(&format!("{error:#}"));
             return ExitCode::from(harness::SKIPPED);
         }
     };
-    match run(name, kernel, root) {
+    match script(name).and_then(|script| guest.run(&script, LIMIT)) {
         Ok(Ended::With(status)) => ExitCode::from(status),
         Ok(Ended::Without(how)) => {
             harness::say(&how);
@@ -70,38 +74,42 @@ fn in_guest(name: &str) -> ExitCode {
     }
 }
 
-/// The path in `variable`, or how it is to be had.
-fn told(variable: &str, what: &str) -> Result<PathBuf, String> {
-    let path = env::var_os(variable).filter(|value| !value.is_empty());
-    let path = path.map(PathBuf::from).filter(|path| path.exists());
-    path.ok_or_else(|| {
-        format!("not told where the guest's {what} is: {variable}=$(scripts/uml-{what})")
-    })
+/// What runs this program for the test `name` there.
+fn script(name: &str) -> Result<String> {
+    let own = env::current_exe().context("find this program")?;
+    let mut environment = vec![
+        (harness::CHILD, name.to_owned()),
+        (INSIDE, "1".to_owned()),
+        ("RUST_LIB_BACKTRACE", "0".to_owned()),
+    ];
+    for variable in PROGRAMS.into_iter().chain(["RUST_LOG"]) {
+        if let Ok(value) = env::var(variable) {
+            environment.push((variable, value));
+        }
+    }
+    let mut script = String::new();
+    for (variable, value) in environment {
+        script.push_str(&format!("export {variable}={}\n", quoted(&value)));
+    }
+    script.push_str(&format!("exec {}\n", quoted(&own.to_string_lossy())));
+    Ok(script)
 }
 
-fn run(name: &str, kernel: PathBuf, root: PathBuf) -> Result<Ended> {
-    let mut environment = vec![
-        (harness::CHILD.to_owned(), name.to_owned()),
-        (INSIDE.to_owned(), "1".to_owned()),
-        ("RUST_LIB_BACKTRACE".to_owned(), "0".to_owned()),
-    ];
-    for variable in PASSED_ON {
-        if let Ok(value) = env::var(variable) {
-            environment.push((variable.to_owned(), value));
-        }
-    }
-    let own = env::current_exe()?;
-    let own_directory = own.parent().context("a program without a directory")?;
-    let repository = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    let mut guest = Guest::new(kernel, root)?;
-    guest.show(&repository)?;
-    // Beside it are the programs that cargo built with it.
-    guest.show(own_directory.parent().unwrap_or(own_directory))?;
-    for variable in &PASSED_ON[1..] {
+/// The directories of the host that a guest sees: this repository, and the programs.
+fn shown() -> Result<Vec<PathBuf>> {
+    let own = env::current_exe().context("find this program")?;
+    let mut shown = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))];
+    // Beside the directory of tests are the programs that cargo built with them.
+    shown.extend(own.ancestors().nth(2).map(PathBuf::from));
+    for variable in PROGRAMS {
         let program = env::var_os(variable).map(PathBuf::from);
-        if let Some(directory) = program.as_deref().and_then(|program| program.parent()) {
-            guest.show(directory)?;
-        }
+        let directory = program.as_deref().and_then(|program| program.parent());
+        shown.extend(directory.map(PathBuf::from));
     }
-    guest.run(&environment, &own)
+    Ok(shown)
+}
+
+/// As one word for a shell.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
 }

@@ -8,6 +8,8 @@ use vipkeeper_e2e::uml;
 
 #[path = "uml/checksum.rs"]
 mod checksum;
+#[path = "uml/ending.rs"]
+mod ending;
 #[path = "uml/forwarding.rs"]
 mod forwarding;
 #[path = "uml/guest.rs"]
@@ -27,5 +29,5 @@ fn main() -> ExitCode {
         interop::TESTS,
         checksum::TESTS,
     ];
-    uml::main(&tests.concat())
+    uml::main(ending::TESTS, &tests.concat())
 }

@@ -3,9 +3,10 @@
 //!
 //! Owns the directory that it shares with the guest, and ends the guest at a deadline or with itself.
 
+use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -19,55 +20,52 @@ use crate::harness;
 use crate::remains::Remains;
 use crate::sys;
 
+const KERNEL: &str = "VIPKEEPER_UML";
+const ROOT: &str = "VIPKEEPER_UML_ROOT";
 /// A guest's memory; the host gives it page by page as the guest touches it.
 const MEMORY: &str = "512M";
-/// Below the harness's own limit, which would kill without showing the console.
-const LIMIT: Duration = Duration::from_secs(110);
-/// What the guest's first process says before and after the test.
+/// What the guest's first process says before and after the script.
 const BEGIN: &str = "== run";
 const END: &str = "== end";
 
 /// A guest to be.
-pub(super) struct Guest {
+#[derive(Debug)]
+pub struct Guest {
     kernel: PathBuf,
     root: PathBuf,
-    /// Directories of the host that it sees.
-    shown: Vec<PathBuf>,
     share: Remains,
 }
 
 /// How a guest ended.
-pub(super) enum Ended {
-    /// Its program ended with this status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Its script ended with this status.
     With(u8),
-    /// Its program did not end: why the guest did, with what its console showed.
+    /// Its script did not end: why the guest did, with what its console showed.
     Without(String),
 }
 
 impl Guest {
-    pub(super) fn new(kernel: PathBuf, root: PathBuf) -> Result<Self> {
+    /// A guest of the kernel and the root that `VIPKEEPER_UML` and `VIPKEEPER_UML_ROOT` name.
+    ///
+    /// # Errors
+    /// When one of them is not there; with the command that makes it.
+    pub fn new() -> Result<Self> {
         Ok(Self {
-            kernel,
-            root: root.canonicalize()?,
-            shown: Vec::new(),
+            kernel: told(KERNEL, "kernel")?,
+            root: told(ROOT, "root")?,
             share: Remains::claim()?,
         })
     }
 
-    /// Lets it see `directory` and what is below at the same path, read-only.
-    pub(super) fn show(&mut self, directory: &Path) -> Result<()> {
-        let real = directory.canonicalize();
-        let real = real.with_context(|| format!("find {}", directory.display()))?;
-        if !self.shown.iter().any(|shown| real.starts_with(shown)) {
-            self.shown.push(real);
-        }
-        Ok(())
-    }
-
-    /// Boots it, runs `program` in it with `environment`, and waits for the end. What the program says goes to
-    /// standard output as it comes.
-    pub(super) fn run(self, environment: &[(String, String)], program: &Path) -> Result<Ended> {
-        self.prepare(environment, program)?;
+    /// Boots it, runs `script` in it by its shell, and waits for the end; after `limit` it is killed. What the script
+    /// says goes to standard output as it comes. The script sees this repository, where it starts, and the directories
+    /// of the programs under test at the host's paths, read-only.
+    ///
+    /// # Errors
+    /// When the guest cannot be started.
+    pub fn run(self, script: &str, limit: Duration) -> Result<Ended> {
+        self.prepare(script)?;
         let (console, output) = std::io::pipe()?;
         let mut kernel = self.command();
         kernel
@@ -81,7 +79,7 @@ impl Guest {
         // The command holds the pipe's other end.
         drop(kernel);
         let reader = thread::spawn(move || pass_on(console));
-        let ended = end_of(child)?;
+        let ended = end_of(child, limit)?;
         let console = reader.join().unwrap_or_default();
         let status = fs::read_to_string(self.share.directory().join("status"));
         let status = status.ok().and_then(|text| text.trim().parse().ok());
@@ -92,21 +90,21 @@ impl Guest {
     }
 
     /// Writes into the share what its first process reads.
-    fn prepare(&self, environment: &[(String, String)], program: &Path) -> Result<()> {
+    fn prepare(&self, script: &str) -> Result<()> {
         let share = self.share.directory();
         fs::write(share.join("init"), include_str!("../../uml/init"))?;
-        let mounts = self
-            .shown
-            .iter()
-            .map(|shown| format!("{}\n", shown.display()));
-        fs::write(share.join("mounts"), mounts.collect::<String>())?;
-        let mut run = String::new();
-        for (name, value) in environment {
-            run.push_str(&format!("export {name}={}\n", quoted(value)));
+        let mut mounts: Vec<PathBuf> = Vec::new();
+        for directory in super::shown()? {
+            let real = directory.canonicalize();
+            let real = real.with_context(|| format!("find {}", directory.display()))?;
+            if !mounts.iter().any(|shown| real.starts_with(shown)) {
+                mounts.push(real);
+            }
         }
-        run.push_str(&format!("cd {}\n", quoted(env!("CARGO_MANIFEST_DIR"))));
-        run.push_str(&format!("exec {}\n", quoted(&program.to_string_lossy())));
-        fs::write(share.join("run"), run)?;
+        let lines = mounts.iter().map(|shown| format!("{}\n", shown.display()));
+        fs::write(share.join("mounts"), lines.collect::<String>())?;
+        let place = super::quoted(env!("CARGO_MANIFEST_DIR"));
+        fs::write(share.join("run"), format!("cd {place}\n{script}"))?;
         Ok(())
     }
 
@@ -128,12 +126,20 @@ impl Guest {
     }
 }
 
+/// The path in `variable`.
+fn told(variable: &str, what: &str) -> Result<PathBuf> {
+    let how = || format!("not told where the guest's {what} is: {variable}=$(scripts/uml-{what})");
+    let path = env::var_os(variable).filter(|value| !value.is_empty());
+    let path = PathBuf::from(path.with_context(how)?);
+    path.canonicalize().with_context(how)
+}
+
 /// Waits for the end of a guest, kills it at the deadline, and says how it ended.
-fn end_of(mut child: Child) -> Result<String> {
+fn end_of(mut child: Child, limit: Duration) -> Result<String> {
     let pid = Pid::from_raw(child.id().cast_signed());
     let (finished, running) = mpsc::channel::<()>();
     let watchdog = thread::spawn(move || {
-        let late = running.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
+        let late = running.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
         if late {
             // One that is gone by now is no matter.
             killpg(pid, Signal::SIGKILL).ok();
@@ -143,9 +149,9 @@ fn end_of(mut child: Child) -> Result<String> {
     let status = child.wait()?;
     drop(finished);
     Ok(if watchdog.join().unwrap_or(false) {
-        format!("the guest was killed after {LIMIT:?}")
+        format!("the guest was killed after {limit:?}")
     } else {
-        format!("the guest ended before its test: {status}")
+        format!("the guest ended before its script: {status}")
     })
 }
 
@@ -167,9 +173,4 @@ fn pass_on(console: impl Read) -> Vec<String> {
         lines.push(line.to_owned());
     }
     lines
-}
-
-/// As one word for a shell.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
