@@ -15,18 +15,26 @@
 //! | [`report`] | what is told of it all |
 //! | [`mailbox`] | how the thread is reached |
 //! | [`ledger`] | what is ours, for whoever comes after a crash |
+//! | [`reconcile`] | what has to be done to make one of the other |
+//! | `upkeep` | when it is done, and what is learnt from refusals (`refusal`, `holds`) |
 //!
 //! Owns every service of IPVS that its ledger calls ours. Touches nothing of anybody else's, flushes nothing, and starts no program.
 
 pub mod director;
+#[cfg(test)]
+mod fake;
+mod holds;
 pub mod kernel;
 pub mod ledger;
 pub mod mailbox;
 pub mod model;
 pub mod present;
+pub mod reconcile;
+mod refusal;
 pub mod report;
 pub mod table;
 mod thread;
+mod upkeep;
 mod verdicts;
 
 pub use self::director::{Channels, Director};

@@ -55,7 +55,6 @@ impl PresentService {
 }
 
 impl Present {
-    #[expect(dead_code, reason = "used by the thread, which only answers so far")]
     /// Takes note of `operation`, which the kernel has carried out.
     pub(super) fn note(&mut self, operation: &Operation) {
         match operation {
