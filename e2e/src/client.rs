@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,7 @@ pub struct Connection {
 #[derive(Debug)]
 pub struct Load {
     ended: Arc<AtomicBool>,
+    answers: Arc<AtomicUsize>,
     thread: Option<JoinHandle<Course>>,
 }
 
@@ -226,19 +227,31 @@ impl Load {
     #[must_use]
     pub fn on(mut connections: Vec<Connection>) -> Self {
         let ended = Arc::new(AtomicBool::new(false));
-        let until = Arc::clone(&ended);
+        let answers = Arc::new(AtomicUsize::new(0));
+        let (until, counted) = (Arc::clone(&ended), Arc::clone(&answers));
         let thread = thread::spawn(move || {
             let mut course = Course::default();
             while !until.load(Ordering::Relaxed) && !connections.is_empty() {
-                connections.retain_mut(|connection| course.ask(connection));
+                connections.retain_mut(|connection| {
+                    let goes_on = course.ask(connection);
+                    counted.store(course.answers, Ordering::Relaxed);
+                    goes_on
+                });
                 thread::sleep(PAUSE);
             }
             course
         });
         Self {
             ended,
+            answers,
             thread: Some(thread),
         }
+    }
+
+    /// How many answers have come so far.
+    #[must_use]
+    pub fn answers(&self) -> usize {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// Ends it and says how it went.
@@ -300,6 +313,16 @@ impl Tally {
     #[must_use]
     pub fn of(&self, server: &str) -> usize {
         self.answers.get(server).copied().unwrap_or_default()
+    }
+
+    /// Adds what `other` counted.
+    pub fn add(&mut self, other: &Self) {
+        for (server, count) in &other.answers {
+            *self.answers.entry(server.clone()).or_default() += count;
+        }
+        for (error, count) in &other.failures {
+            *self.failures.entry(error.clone()).or_default() += count;
+        }
     }
 
     fn note(&mut self, outcome: io::Result<String>) {

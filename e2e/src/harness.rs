@@ -35,6 +35,14 @@ pub fn note(note: String) {
     notes.push(note);
 }
 
+/// What a line begins with that is shown of a test that passes.
+const FIGURE: &str = "figure: ";
+
+/// Tells a measured figure that is to be seen whether or not the test passes.
+pub fn figure(figure: &str) {
+    say(&format!("{FIGURE}{figure}"));
+}
+
 /// One test.
 #[derive(Clone, Copy, Debug)]
 pub struct Test {
@@ -190,7 +198,12 @@ fn run_child(name: &str) -> Result<Outcome> {
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.push_str(&String::from_utf8_lossy(&output.stderr));
     Ok(match output.status.code() {
-        Some(0) => Outcome::Passed,
+        Some(0) => {
+            text.lines()
+                .filter_map(|line| line.strip_prefix(FIGURE))
+                .for_each(|figure| say(&format!("{name}: {figure}")));
+            Outcome::Passed
+        }
         Some(code) if code == i32::from(SKIPPED) => Outcome::Skipped(text.trim().to_owned()),
         _ => {
             let ended = if late {

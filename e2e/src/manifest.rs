@@ -37,6 +37,8 @@ pub struct Router {
     pub sync_group: Option<String>,
     /// `spec.handover.linger`.
     pub linger: Option<Duration>,
+    /// `spec.attach.namespaces.from: All`: VirtualServers of every namespace may have its addresses.
+    pub attach: bool,
 }
 
 /// `spec.preemption`.
@@ -85,6 +87,7 @@ impl Router {
             lifetime: None,
             sync_group: None,
             linger: None,
+            attach: false,
         }
     }
 
@@ -169,6 +172,9 @@ impl Router {
         if let Some(linger) = self.linger {
             writeln!(text, "  handover: {{linger: {}ms}}", linger.as_millis())?;
         }
+        if self.attach {
+            text.push_str("  attach: {namespaces: {from: All}}\n");
+        }
         if let Some(password) = &self.password {
             writeln!(
                 text,
@@ -192,6 +198,19 @@ pub fn node(name: &str, addresses: &[IpAddr]) -> String {
         text.push_str("\"}\n");
     }
     text
+}
+
+/// A VirtualServer of the namespace `lab` with `spec` as its API has it.
+#[must_use]
+pub fn virtual_server(name: &str, spec: &serde_json::Value) -> String {
+    // YAML has every JSON document in it.
+    let object = serde_json::json!({
+        "apiVersion": "vipkeeper.io/v1alpha1",
+        "kind": "VirtualServer",
+        "metadata": {"name": name, "namespace": "lab"},
+        "spec": spec,
+    });
+    format!("{object}\n")
 }
 
 /// One file of several documents.
