@@ -46,6 +46,18 @@ pub(crate) fn unusable(address: IpAddr) -> Option<String> {
     ))
 }
 
+/// Why nobody at `address` can be sent anything by IPVS or a probe, if so. Loopback and link-local are another question.
+pub(crate) fn no_target(address: IpAddr) -> Option<String> {
+    let what = match address {
+        IpAddr::V4(a) if a.is_loopback() => None,
+        IpAddr::V6(a) if a.is_loopback() => None,
+        IpAddr::V4(a) if a.is_broadcast() => Some("the broadcast address"),
+        IpAddr::V4(a) => unusable_ipv4(a),
+        IpAddr::V6(a) => unusable_ipv6(a),
+    };
+    what.map(|what| format!("{address} is {what}: name the unicast address of a host"))
+}
+
 fn unusable_ipv4(address: Ipv4Addr) -> Option<&'static str> {
     if address.is_unspecified() {
         Some("the unspecified address")

@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use vipkeeper_crds::node_server::NodeServer;
 use vipkeeper_crds::{AddressFamily, NodeAuthentication};
 
+use crate::attachment;
 use crate::conflict::Claims;
 use crate::entry::{Derived, Entry, Surroundings};
 use crate::finding::{Finding, ObjectName, Remarks};
@@ -19,6 +21,7 @@ use crate::placement::{self, Load, Pool, Reason, Request};
 use crate::pool;
 use crate::router::{Candidates, Router};
 use crate::secret;
+use crate::servers::Served;
 use crate::vrid::{self, Segment};
 
 /// Who gets what.
@@ -26,8 +29,23 @@ use crate::vrid::{self, Segment};
 pub struct Allocations {
     /// What each accepted router gets, by name.
     pub routers: BTreeMap<String, Allocation>,
-    /// About all objects: Nodes by name, then routers, the oldest first, each in the order of its fields.
+    /// What is served on the addresses of each, by namespace and name; routers on which nothing is are not here.
+    pub servers: BTreeMap<String, Arc<Vec<Arc<NodeServer>>>>,
+    /// About all objects: Nodes by name, then routers and VirtualServers, the oldest first, each in the order of its
+    /// fields.
     pub findings: Vec<Finding>,
+}
+
+impl Allocations {
+    /// What each VirtualServer that is served has nodes do: to give back as [`Served`], so that it goes on.
+    pub fn served(&self) -> impl Iterator<Item = Served> + '_ {
+        self.servers.iter().flat_map(|(router, servers)| {
+            servers.iter().map(|server| Served {
+                router: router.clone(),
+                server: Arc::clone(server),
+            })
+        })
+    }
 }
 
 /// What a router gets.
@@ -122,7 +140,13 @@ pub fn allocate(index: &Index) -> Allocations {
         }
         findings.extend(remarks.into_findings());
     }
-    Allocations { routers, findings }
+    let (servers, said) = attachment::attach(index, &routers);
+    findings.extend(said);
+    Allocations {
+        routers,
+        servers,
+        findings,
+    }
 }
 
 /// A router that gets what it asked for.

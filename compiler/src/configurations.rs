@@ -37,6 +37,7 @@ impl Configurations {
         };
         let before = std::mem::replace(&mut self.allocations, allocate(index));
         different(&before.routers, &self.allocations.routers, &mut routers);
+        different(&before.servers, &self.allocations.servers, &mut routers);
         let mut changed = Changed::default();
         if before.findings != self.allocations.findings {
             let now = by_object(&self.allocations.findings);
@@ -86,9 +87,9 @@ impl Configurations {
 }
 
 /// The names with another share. Both are in order: one walk sees both.
-fn different(
-    before: &BTreeMap<String, Allocation>,
-    after: &BTreeMap<String, Allocation>,
+fn different<T: PartialEq>(
+    before: &BTreeMap<String, T>,
+    after: &BTreeMap<String, T>,
     found: &mut BTreeSet<String>,
 ) {
     let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use vipkeeper_crds::VirtualRouter;
+use vipkeeper_crds::node_server::ServerName;
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,7 +28,7 @@ impl fmt::Display for Severity {
 pub enum Cause {
     /// What the object says.
     Rule,
-    /// An older object has what this one asks for: an address, or a VRID.
+    /// An older object has what this one asks for: an address, a VRID, a port or a mark.
     Taken,
     /// No node can take part.
     NoCandidates,
@@ -37,31 +38,53 @@ pub enum Cause {
     InterfaceMissing,
     /// Somebody who is not ours advertises the VRID.
     ForeignVrid,
+    /// The VirtualRouter that a VirtualServer names does not exist, or is refused.
+    RouterMissing,
+    /// The VirtualRouter does not let a VirtualServer have what it asks for.
+    NotAllowed,
+    /// A ConfigMap, or a key of it, does not exist.
+    ConfigMapMissing,
 }
 
-/// Which object a finding is about. Cluster-scoped objects only.
+/// Which object a finding is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName {
     /// Its kind.
     pub kind: String,
+    /// Its namespace; empty for kinds without one.
+    pub namespace: String,
     /// Its name.
     pub name: String,
 }
 
 impl ObjectName {
-    /// The object `name` of `kind`.
+    /// The object `name` of `kind`, which has no namespace.
     #[must_use]
     pub fn new(kind: &str, name: &str) -> Self {
         Self {
             kind: kind.to_owned(),
+            namespace: String::new(),
             name: name.to_owned(),
+        }
+    }
+
+    /// A VirtualServer.
+    #[must_use]
+    pub fn of_server(name: &ServerName) -> Self {
+        Self {
+            kind: "VirtualServer".to_owned(),
+            namespace: name.namespace.clone(),
+            name: name.name.clone(),
         }
     }
 }
 
 impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind, self.name)
+        match self.namespace.as_str() {
+            "" => write!(f, "{} {}", self.kind, self.name),
+            namespace => write!(f, "{} {namespace}/{}", self.kind, self.name),
+        }
     }
 }
 

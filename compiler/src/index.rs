@@ -11,9 +11,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use vipkeeper_crds::{AddressFamily, VirtualRouter};
+use vipkeeper_crds::node_server::ServerName;
+use vipkeeper_crds::{AddressFamily, VirtualRouter, VirtualServer};
 
 use crate::SecretName;
 use crate::entry::{Derived, Entry};
@@ -21,6 +22,7 @@ use crate::finding::{Finding, Remarks};
 use crate::interface::ReportedInterface;
 use crate::node::{NodeFacts, Readiness, Withdrawal};
 use crate::router::{self, Router};
+use crate::servers::{ConfigMapName, Served, Servers};
 
 /// Who compiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +68,7 @@ pub struct Index {
     routers: BTreeMap<String, Entry>,
     pub(crate) nodes: BTreeMap<String, NodeFacts>,
     secrets: BTreeMap<SecretName, BTreeSet<String>>,
+    pub(crate) servers: Servers,
     previous: BTreeMap<String, Previous>,
     pub(crate) interfaces: BTreeMap<String, Vec<ReportedInterface>>,
     /// By VRID.
@@ -88,6 +91,7 @@ impl Index {
             routers: BTreeMap::new(),
             nodes: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            servers: Servers::default(),
             previous: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             foreign: BTreeMap::new(),
@@ -117,6 +121,7 @@ impl Index {
         if self.routers.get(&name).is_some_and(|e| e.says_as(&entry)) {
             return false;
         }
+        self.servers.forget_of_router(&name);
         self.changed.insert(name.clone());
         self.routers.insert(name, entry);
         self.stale = true;
@@ -128,6 +133,7 @@ impl Index {
         self.previous.remove(name);
         let removed = self.routers.remove(name).is_some();
         if removed {
+            self.servers.forget_of_router(name);
             self.changed.insert(name.to_owned());
             self.stale = true;
         }
@@ -150,6 +156,7 @@ impl Index {
             entry.match_node(&name, Some(&facts));
         }
         self.forget_derived();
+        self.servers.forget(|_, _| true);
         self.nodes.insert(name, facts);
         true
     }
@@ -161,7 +168,58 @@ impl Index {
             entry.match_node(name, None);
         }
         self.forget_derived();
+        self.servers.forget(|_, _| true);
         self.nodes.remove(name).is_some()
+    }
+
+    /// Adds or replaces a VirtualServer. The older of two has precedence, as with routers.
+    pub fn set_server(&mut self, object: &VirtualServer, seniority: u64) -> bool {
+        let changed = self.servers.set(object, seniority);
+        self.stale |= changed;
+        changed
+    }
+
+    /// Removes a VirtualServer; what it had before is forgotten too.
+    pub fn remove_server(&mut self, name: &ServerName) -> bool {
+        let changed = self.servers.remove(name);
+        self.stale |= changed;
+        changed
+    }
+
+    /// Says what a VirtualServer last had nodes do, as [`Allocations::served`](crate::Allocations::served) tells, or
+    /// their NodeConfigs. One that an edit makes wrong goes on with it; to others it is nothing.
+    pub fn set_served(&mut self, name: &ServerName, served: Option<Served>) -> bool {
+        let changed = self.servers.set_served(name, served);
+        self.stale |= changed;
+        changed
+    }
+
+    /// Adds or replaces a namespace. One that is not known has the label of its name alone.
+    pub fn set_namespace(&mut self, namespace: &Namespace) -> bool {
+        let name = namespace.metadata.name.as_deref().unwrap_or_default();
+        let labels = namespace.metadata.labels.clone().unwrap_or_default();
+        let changed = self.servers.set_namespace(name, Some(labels));
+        self.stale |= changed;
+        changed
+    }
+
+    /// Removes a namespace.
+    pub fn remove_namespace(&mut self, name: &str) -> bool {
+        let changed = self.servers.set_namespace(name, None);
+        self.stale |= changed;
+        changed
+    }
+
+    /// Says what a ConfigMap has; `None` if there is none. Those count that
+    /// [`config_maps`](crate::config_maps) of a VirtualServer names.
+    pub fn set_config_map(
+        &mut self,
+        name: ConfigMapName,
+        data: Option<BTreeMap<String, String>>,
+    ) -> bool {
+        let changed = self.servers.set_config_map(name, data);
+        self.stale |= changed;
+        changed
     }
 
     /// Says which keys a Secret has; `None` if there is no such Secret.
@@ -325,7 +383,11 @@ impl Index {
 }
 
 /// Sets or removes an entry; whether that changed anything.
-fn replace<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) -> bool {
+pub(crate) fn replace<K: Ord, V: PartialEq>(
+    map: &mut BTreeMap<K, V>,
+    key: K,
+    value: Option<V>,
+) -> bool {
     let changed = map.get(&key) != value.as_ref();
     match value {
         Some(value) => map.insert(key, value),

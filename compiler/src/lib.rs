@@ -1,6 +1,6 @@
 //! Objects to per-node configurations and findings. Pure: the same objects give the same answer.
 //!
-//! The rules here are the authority on what a VirtualRouter may say. An object that breaks one is refused as a
+//! The rules here are the authority on what a VirtualRouter and a VirtualServer may say. An object that breaks one is refused as a
 //! whole, with a finding that names the field and the way out; no other object notices, except that a refused
 //! router claims nothing.
 //!
@@ -14,6 +14,8 @@
 //! - `allocation`: who gets what, the oldest router first.
 //! - `conflict`, `pool`, `vrid`, `placement`: the rules between routers; between a router and the Nodes; VRIDs;
 //!   the order of nodes and their priorities.
+//! - `server`, `servers`, `attachment`: the rules of one VirtualServer; all, and what they need; between one, its
+//!   router and the others.
 //! - `settings`, `secret`: the rules of Settings; of references to Secrets.
 //! - `interface`: which interfaces of a node a router would choose.
 //! - `group`: routers that move together are one unit of placement.
@@ -25,6 +27,7 @@
 mod absence;
 mod address;
 mod allocation;
+mod attachment;
 mod configurations;
 mod conflict;
 mod endpoints;
@@ -42,6 +45,8 @@ mod render;
 mod router;
 mod secret;
 mod selector;
+mod server;
+mod servers;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -49,8 +54,9 @@ mod vrid;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::Node;
-use vipkeeper_crds::{NodeConfigSpec, VirtualRouter};
+use k8s_openapi::api::core::v1::{Namespace, Node};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use vipkeeper_crds::{NodeConfigSpec, VirtualRouter, VirtualServer};
 
 pub use absence::{Absence, absences};
 pub use allocation::{Allocation, Allocations, Candidate, allocate};
@@ -65,6 +71,8 @@ pub use node::{DRAIN_ANNOTATION, Withdrawal};
 pub use placement::Reason;
 pub use render::{ConfigKey, render};
 pub use router::ACTIVE_NODE_ANNOTATION;
+pub use server::BODY_REGEX_SIZE;
+pub use servers::{ConfigMapName, Served, config_maps};
 pub use settings::{settings, settings_of_cluster};
 pub use vrid::list_hash;
 
@@ -73,10 +81,16 @@ pub use vrid::list_hash;
 pub struct Objects {
     /// The routers, oldest first; where objects have a creation time, that counts instead.
     pub routers: Vec<VirtualRouter>,
+    /// The VirtualServers, in the same order.
+    pub servers: Vec<VirtualServer>,
     /// The nodes that are known: with their labels candidates of routers that list none, and their internal addresses.
     pub nodes: Vec<Node>,
     /// The keys of each Secret that is known. Never their values.
     pub secrets: BTreeMap<SecretName, BTreeSet<String>>,
+    /// The namespaces that are known, with their labels.
+    pub namespaces: Vec<Namespace>,
+    /// What ConfigMaps have, by key.
+    pub config_maps: BTreeMap<ConfigMapName, BTreeMap<String, String>>,
 }
 
 /// A Secret's full name.
@@ -111,13 +125,31 @@ pub fn compile(objects: &Objects, node: &str) -> Compiled {
     for (name, keys) in &objects.secrets {
         index.set_secret(name.clone(), Some(keys.clone()));
     }
+    for object in &objects.namespaces {
+        index.set_namespace(object);
+    }
+    for (name, data) in &objects.config_maps {
+        index.set_config_map(name.clone(), Some(data.clone()));
+    }
     let mut names = BTreeSet::new();
-    for (seniority, object) in (0..).zip(by_age(&objects.routers)) {
+    for (seniority, object) in (0..).zip(by_age(&objects.routers, |r| &r.metadata)) {
         if names.insert(object.metadata.name.clone().unwrap_or_default()) {
             index.set_router(object, seniority);
         } else {
             let mut remarks = finding::Remarks::about(object);
             let message = "another VirtualRouter has this name: rename one";
+            remarks.error("metadata.name", message);
+            twice.extend(remarks.into_findings());
+        }
+    }
+    let mut names = BTreeSet::new();
+    for (seniority, object) in (0..).zip(by_age(&objects.servers, |s| &s.metadata)) {
+        let name = server::name_of(object);
+        if names.insert(name.clone()) {
+            index.set_server(object, seniority);
+        } else {
+            let mut remarks = finding::Remarks::of(ObjectName::of_server(&name));
+            let message = "another VirtualServer has this name: rename one";
             remarks.error("metadata.name", message);
             twice.extend(remarks.into_findings());
         }
@@ -143,12 +175,10 @@ fn candidates(allocations: &Allocations) -> BTreeSet<String> {
     all.map(|c| c.node.clone()).collect()
 }
 
-/// The routers, oldest first. The sort is stable: without creation times the given order stays.
-fn by_age(routers: &[VirtualRouter]) -> Vec<&VirtualRouter> {
-    let mut sorted: Vec<&VirtualRouter> = routers.iter().collect();
-    sorted.sort_by(|a, b| {
-        let age = |r: &VirtualRouter| r.metadata.creation_timestamp.clone();
-        age(a).cmp(&age(b))
-    });
+/// The objects, oldest first. The sort is stable: without creation times the given order stays.
+fn by_age<T>(objects: &[T], metadata: impl Fn(&T) -> &ObjectMeta) -> Vec<&T> {
+    let mut sorted: Vec<&T> = objects.iter().collect();
+    let age = |object: &T| metadata(object).creation_timestamp.clone();
+    sorted.sort_by_key(|object| age(object));
     sorted
 }

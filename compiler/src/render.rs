@@ -1,5 +1,6 @@
 //! An accepted router for one of its nodes. Decides nothing: the rules have passed, and everything is shared out.
 
+use vipkeeper_crds::node_server::NodeServer;
 use vipkeeper_crds::{
     AddressFamily, Families, NodeCandidate, NodeConfigSpec, NodeFamily, NodePeer, NodeTransport,
     features,
@@ -26,11 +27,16 @@ pub fn render(index: &Index, allocations: &Allocations, key: &ConfigKey) -> Opti
     let router = index.router(&key.router)?;
     let mut candidates = allocation.candidates.iter();
     let candidate = candidates.find(|c| c.node == key.node)?;
+    let servers = allocations.servers.get(&key.router);
+    let servers: Vec<NodeServer> = servers
+        .into_iter()
+        .flat_map(|all| all.iter().map(|server| (**server).clone()))
+        .collect();
     Some(NodeConfigSpec {
         node_name: key.node.clone(),
         router: router.name.clone(),
         generation: router.generation,
-        requires: requires(router, candidate),
+        requires: requires(router, candidate, !servers.is_empty()),
         movement: router.movement,
         sync_group: router.sync_group.clone(),
         virtual_router_id: allocation.virtual_router_id,
@@ -51,7 +57,7 @@ pub fn render(index: &Index, allocations: &Allocations, key: &ConfigKey) -> Opti
         checksum: router.checksum,
         address_lifetime: router.address_lifetime,
         linger: router.linger,
-        servers: Vec::new(),
+        servers,
     })
 }
 
@@ -89,7 +95,7 @@ fn family(
 }
 
 /// What an agent must be able to do.
-fn requires(router: &Router, candidate: &Candidate) -> Vec<String> {
+fn requires(router: &Router, candidate: &Candidate, serves: bool) -> Vec<String> {
     let together = match router.movement {
         Families::Together => router.families.len() > 1,
         Families::Independent => false,
@@ -104,6 +110,7 @@ fn requires(router: &Router, candidate: &Candidate) -> Vec<String> {
             router.addresses.iter().any(|a| a.interface.is_some()),
             features::ADDRESS_INTERFACE,
         ),
+        (serves, features::VIRTUAL_SERVERS),
     ];
     let needed = needed.into_iter().filter(|(needed, _)| *needed);
     needed.map(|(_, feature)| feature.to_owned()).collect()

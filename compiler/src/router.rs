@@ -4,6 +4,7 @@
 //! All fields are looked at, so that one reading finds every mistake. A field that cannot be read gives `None`,
 //! and the whole is `Some` only if every field is.
 
+mod attach;
 mod candidates;
 mod interface;
 mod protocol;
@@ -12,9 +13,9 @@ mod transport;
 use std::net::IpAddr;
 
 use vipkeeper_crds::{
-    AddressFamily, AddressLifetime, Checksum, Duration, Election, Families, InterfaceChoice,
-    NodeAddress, NodeAuthentication, NodePreemption, ProtocolVersion, VirtualRouter,
-    VirtualRouterSpec,
+    AddressFamily, AddressLifetime, Attach, Checksum, Duration, Election, Families,
+    InterfaceChoice, NodeAddress, NodeAuthentication, NodePreemption, ProtocolVersion,
+    VirtualRouter, VirtualRouterSpec,
 };
 
 use crate::address;
@@ -60,6 +61,8 @@ pub(crate) struct Router {
     pub(crate) checksum: Checksum,
     pub(crate) address_lifetime: AddressLifetime,
     pub(crate) linger: Duration,
+    /// Who may serve on the addresses.
+    pub(crate) attach: Attach,
 }
 
 impl Router {
@@ -101,6 +104,7 @@ pub(crate) fn check(
     let authentication = protocol::authentication(spec, version, remarks);
     protocol::address_lifetime(spec, remarks);
     protocol::handover(spec, remarks);
+    attach::attach(&spec.attach, remarks);
     let candidates = candidates::candidates(object, version.zip(interval), remarks);
 
     // The rest depends on the families, which the addresses decide.
@@ -127,6 +131,7 @@ pub(crate) fn check(
         checksum: spec.checksum,
         address_lifetime: spec.address_lifetime,
         linger: spec.handover.linger,
+        attach: spec.attach.clone(),
     })
 }
 

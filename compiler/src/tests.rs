@@ -7,6 +7,7 @@ mod groups;
 mod placement;
 mod properties;
 mod rules;
+mod servers;
 mod vrids;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -78,6 +79,7 @@ fn objects(routers: Vec<VirtualRouter>) -> Objects {
             node("b", &["192.0.2.2", "2001:db8::b"]),
         ],
         secrets: BTreeMap::from([(secret, BTreeSet::from(["password".to_owned()]))]),
+        ..Objects::default()
     }
 }
 

@@ -109,6 +109,7 @@ fn refused_by_rules(object: &Value) -> Option<String> {
         routers: vec![router],
         nodes: vec![node("a", 1), node("b", 2)],
         secrets: secrets(),
+        ..Objects::default()
     };
     let findings = compile(&objects, "a").findings;
     let mut errors = findings.iter().filter(|f| f.severity == Severity::Error);
@@ -184,6 +185,7 @@ fn what_the_compiler_makes_is_a_good_node_config() {
             routers: vec![serde_json::from_value(router).unwrap()],
             nodes: Vec::new(),
             secrets: secrets(),
+            ..Objects::default()
         };
         for config in compile(&objects, "a").configs {
             let object = json!({

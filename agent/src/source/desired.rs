@@ -32,13 +32,14 @@ impl Desired {
             configs,
             settings,
             keys,
+            endpoints,
             findings,
         } = loaded;
         Self {
             configs,
             settings,
             keys,
-            endpoints: Endpoints::default(),
+            endpoints,
             findings,
             generation,
         }

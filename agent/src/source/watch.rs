@@ -188,6 +188,7 @@ impl Source {
             configs: last.configs.clone(),
             settings: last.settings.clone(),
             keys: last.keys.clone(),
+            endpoints: last.endpoints.clone(),
             findings,
         }
     }

@@ -18,6 +18,7 @@ mod store;
 mod tests;
 mod yaml;
 
+use vipkeeper_compiler::Endpoints;
 use vipkeeper_crds::{NodeConfigSpec, NodeSettings};
 
 pub use diagnosis::{DOCUMENT, Diagnosis, Position, Severity, Tally, many};
@@ -34,6 +35,8 @@ pub struct Loaded {
     pub settings: NodeSettings,
     /// The values of all Secrets.
     pub keys: Keys,
+    /// The endpoints of all Services.
+    pub endpoints: Endpoints,
     /// What is wrong, by place.
     pub findings: Vec<Diagnosis>,
 }

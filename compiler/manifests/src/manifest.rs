@@ -8,10 +8,12 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use vipkeeper_crds::{GROUP, KEY_NAMESPACE, Settings, VirtualRouter};
+use vipkeeper_compiler::ObjectName;
+use vipkeeper_crds::{GROUP, KEY_NAMESPACE, Settings, VirtualRouter, VirtualServer};
 
 use crate::diagnosis::{DOCUMENT, Diagnosis, Severity};
 use crate::schema;
@@ -20,9 +22,11 @@ use crate::yaml::{self, Document, Places, Position};
 /// The version of our group that is read.
 const API_VERSION: &str = "vipkeeper.io/v1alpha1";
 /// Kinds of our group that are read.
-const OUR_KINDS: [&str; 2] = ["VirtualRouter", "Settings"];
+const OUR_KINDS: [&str; 3] = ["VirtualRouter", "VirtualServer", "Settings"];
 /// Kinds of our group that only a cluster uses.
-const CLUSTER_KINDS: [&str; 4] = ["VirtualServer", "AddressPool", "AddressClaim", "NodeConfig"];
+const CLUSTER_KINDS: [&str; 3] = ["AddressPool", "AddressClaim", "NodeConfig"];
+/// The namespace of an object that says none.
+const DEFAULT_NAMESPACE: &str = "default";
 /// How deep a List may hold Lists.
 const MAX_LIST_DEPTH: usize = 4;
 
@@ -78,6 +82,18 @@ pub(crate) struct ObjectId {
     pub(crate) name: String,
 }
 
+impl ObjectId {
+    /// Whether this is the object that the compiler speaks of.
+    pub(crate) fn is(&self, object: &ObjectName) -> bool {
+        let Self {
+            kind,
+            namespace,
+            name,
+        } = self;
+        kind.as_str() == object.kind && *namespace == object.namespace && *name == object.name
+    }
+}
+
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.kind.as_str();
@@ -92,18 +108,26 @@ impl fmt::Display for ObjectId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
     Router,
+    Server,
     Settings,
     Node,
+    Namespace,
     Secret,
+    ConfigMap,
+    Slice,
 }
 
 impl Kind {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Router => "VirtualRouter",
+            Self::Server => "VirtualServer",
             Self::Settings => "Settings",
             Self::Node => "Node",
+            Self::Namespace => "Namespace",
             Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
+            Self::Slice => "EndpointSlice",
         }
     }
 }
@@ -112,19 +136,58 @@ impl Kind {
 #[derive(Clone, PartialEq)]
 pub(crate) enum Body {
     Router(Box<VirtualRouter>),
+    Server(Box<VirtualServer>),
     Settings(Box<Settings>),
     Node(Box<Node>),
+    Namespace(Box<Namespace>),
     /// The values by key.
     Secret(BTreeMap<String, Arc<[u8]>>),
+    /// The texts by key.
+    ConfigMap(BTreeMap<String, String>),
+    Slice(Box<EndpointSlice>),
+}
+
+impl Body {
+    /// The router, if it is one.
+    pub(crate) fn router(&self) -> Option<&VirtualRouter> {
+        match self {
+            Self::Router(router) => Some(router),
+            Self::Server(_)
+            | Self::Settings(_)
+            | Self::Node(_)
+            | Self::Namespace(_)
+            | Self::Secret(_)
+            | Self::ConfigMap(_)
+            | Self::Slice(_) => None,
+        }
+    }
+
+    /// The VirtualServer, if it is one.
+    pub(crate) fn server(&self) -> Option<&VirtualServer> {
+        match self {
+            Self::Server(server) => Some(server),
+            Self::Router(_)
+            | Self::Settings(_)
+            | Self::Node(_)
+            | Self::Namespace(_)
+            | Self::Secret(_)
+            | Self::ConfigMap(_)
+            | Self::Slice(_) => None,
+        }
+    }
 }
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Router(router) => router.fmt(f),
+            Self::Server(server) => server.fmt(f),
             Self::Settings(settings) => settings.fmt(f),
             Self::Node(node) => node.fmt(f),
+            Self::Namespace(namespace) => namespace.fmt(f),
             Self::Secret(values) => f.debug_set().entries(values.keys()).finish(),
+            Self::ConfigMap(values) => f.debug_set().entries(values.keys()).finish(),
+            Self::Slice(slice) => slice.fmt(f),
         }
     }
 }
@@ -170,12 +233,30 @@ impl Reader<'_> {
             (API_VERSION, "VirtualRouter") => {
                 self.ours(Kind::Router, value, places, |r| Body::Router(Box::new(r)));
             }
+            (API_VERSION, "VirtualServer") => {
+                self.ours(Kind::Server, value, places, |s| Body::Server(Box::new(s)));
+            }
             (API_VERSION, "Settings") => {
                 self.ours(Kind::Settings, value, places, |s| {
                     Body::Settings(Box::new(s))
                 });
             }
-            ("v1", "Node") => self.node(value, places),
+            ("v1", "Node") => {
+                self.foreign(Kind::Node, value, places, |node| Body::Node(Box::new(node)))
+            }
+            ("v1", "Namespace") => self.foreign(Kind::Namespace, value, places, |namespace| {
+                Body::Namespace(Box::new(namespace))
+            }),
+            ("v1", "ConfigMap") => {
+                self.foreign(Kind::ConfigMap, value, places, |map: ConfigMap| {
+                    Body::ConfigMap(map.data.unwrap_or_default())
+                })
+            }
+            ("discovery.k8s.io/v1", "EndpointSlice") => {
+                self.foreign(Kind::Slice, value, places, |slice| {
+                    Body::Slice(Box::new(slice))
+                });
+            }
             ("v1", "Secret") => self.secret(value, places),
             ("v1", "List") => self.list(value, &places, depth),
             _ => self.other(api_version, kind, &places),
@@ -189,8 +270,9 @@ impl Reader<'_> {
             let message = format!("`{api_version}` is not known here: write `{API_VERSION}`");
             self.unclear(places, "apiVersion", &message);
         } else if ours && !CLUSTER_KINDS.contains(&kind) {
-            let message =
-                format!("{GROUP} has no kind {kind}: write `VirtualRouter` or `Settings`");
+            let message = format!(
+                "{GROUP} has no kind {kind}: write `VirtualRouter`, `VirtualServer` or `Settings`"
+            );
             self.unclear(places, "kind", &message);
         } else {
             let message = format!("kind {kind} is not used by the standalone agent");
@@ -241,13 +323,19 @@ impl Reader<'_> {
         self.entry(id, object.map(body), places);
     }
 
-    fn node(&mut self, value: Value, places: Places) {
-        let Some(id) = self.identity(Kind::Node, &value, &places) else {
+    /// A kind of Kubernetes, of which unknown fields are only said.
+    fn foreign<T: DeserializeOwned>(
+        &mut self,
+        kind: Kind,
+        value: Value,
+        places: Places,
+        body: impl Fn(T) -> Body,
+    ) {
+        let Some(id) = self.identity(kind, &value, &places) else {
             return;
         };
-        let node = self.typed::<Node>(Kind::Node, value, &places, Severity::Warning, None);
-        let body = node.map(|node| Body::Node(Box::new(node)));
-        self.entry(id, body, places);
+        let object = self.typed::<T>(kind, value, &places, Severity::Warning, None);
+        self.entry(id, object.map(body), places);
     }
 
     fn secret(&mut self, value: Value, places: Places) {
@@ -275,8 +363,11 @@ impl Reader<'_> {
             return None;
         };
         let namespace = match kind {
-            Kind::Router | Kind::Settings | Kind::Node => "",
+            Kind::Router | Kind::Settings | Kind::Node | Kind::Namespace => "",
             Kind::Secret => text("/metadata/namespace").unwrap_or(KEY_NAMESPACE),
+            Kind::Server | Kind::ConfigMap | Kind::Slice => {
+                text("/metadata/namespace").unwrap_or(DEFAULT_NAMESPACE)
+            }
         };
         Some(ObjectId {
             kind,
@@ -296,9 +387,19 @@ impl Reader<'_> {
         unknown: Severity,
         instead: Option<&str>,
     ) -> Option<T> {
+        let hidden = match kind {
+            Kind::Server => schema::hidden_strangers(&value),
+            Kind::Router
+            | Kind::Settings
+            | Kind::Node
+            | Kind::Namespace
+            | Kind::Secret
+            | Kind::ConfigMap
+            | Kind::Slice => Vec::new(),
+        };
         let mut track = serde_path_to_error::Track::new();
         let deserializer = serde_path_to_error::Deserializer::new(value, &mut track);
-        let mut strangers = Vec::new();
+        let mut strangers = hidden;
         let result =
             serde_ignored::deserialize(deserializer, |path| strangers.push(written(&path)));
         let refused = !strangers.is_empty() && unknown == Severity::Error;

@@ -4,13 +4,15 @@ use std::sync::LazyLock;
 
 use kube::CustomResourceExt as _;
 use serde_json::Value;
-use vipkeeper_crds::{Settings, VirtualRouter};
+use vipkeeper_crds::{Settings, VirtualRouter, VirtualServer};
 
 use crate::manifest::Kind;
 
 /// The CRDs, made when first needed; null, which has no fields, if it cannot be written.
 static ROUTER: LazyLock<Value> =
     LazyLock::new(|| serde_json::to_value(VirtualRouter::crd()).unwrap_or_default());
+static SERVER: LazyLock<Value> =
+    LazyLock::new(|| serde_json::to_value(VirtualServer::crd()).unwrap_or_default());
 static SETTINGS: LazyLock<Value> =
     LazyLock::new(|| serde_json::to_value(Settings::crd()).unwrap_or_default());
 
@@ -18,8 +20,9 @@ static SETTINGS: LazyLock<Value> =
 pub(crate) fn no_such_field(kind: Kind, path: &str) -> String {
     let crd = match kind {
         Kind::Router => &*ROUTER,
+        Kind::Server => &*SERVER,
         Kind::Settings => &*SETTINGS,
-        Kind::Node | Kind::Secret => &Value::Null,
+        Kind::Node | Kind::Namespace | Kind::Secret | Kind::ConfigMap | Kind::Slice => &Value::Null,
     };
     let fields = match path.rsplit_once('.') {
         Some((parent, _)) => fields_of(crd, parent),
@@ -34,6 +37,23 @@ pub(crate) fn no_such_field(kind: Kind, path: &str) -> String {
         }
         fields => format!("no such field: known here are {}", fields.join(", ")),
     }
+}
+
+/// The paths of fields of a VirtualServer that the reader passes over in silence, because their struct is put together
+/// of two: those of `https`.
+pub(crate) fn hidden_strangers(server: &Value) -> Vec<String> {
+    let probes = server.pointer("/spec/probes").and_then(Value::as_array);
+    let mut found = Vec::new();
+    for (i, probe) in probes.into_iter().flatten().enumerate() {
+        let path = format!("spec.probes[{i}].https");
+        let Some(https) = probe.get("https").and_then(Value::as_object) else {
+            continue;
+        };
+        let known = fields_of(&SERVER, &path);
+        let strangers = https.keys().filter(|field| !known.contains(field));
+        found.extend(strangers.map(|field| format!("{path}.{field}")));
+    }
+    found
 }
 
 /// The fields of the object at `path`; none if the schema does not list them.

@@ -1,28 +1,27 @@
 //! What is in force: the objects of all files, and for each that went bad its last good state.
 //!
 //! - A file that cannot be read or is no YAML keeps the objects it had.
-//! - An object that cannot be read keeps what it was; a router that breaks a rule keeps what it last ran.
-//! - What a running router needs (the Node of a peer, a password) is kept when it disappears, and said.
+//! - An object that cannot be read keeps what it was; a router or VirtualServer that breaks a rule keeps what it last
+//!   ran.
+//! - What a running one needs (the Node of a peer, a password, authorities) is kept when it disappears, and said.
 //! - A file or object that is gone is gone.
 //!
-//! Routers that run have precedence over what is new, so that no edit takes an address or a VRID from another.
+//! Those that run have precedence over what is new, so that no edit takes an address, a VRID or a port from another.
 
+mod environment;
 mod gathering;
 mod review;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::Node;
-use vipkeeper_compiler::{Compiled, Finding, Objects, SecretName, Severity};
-use vipkeeper_crds::{
-    AuthenticationType, KEY_NAMESPACE, NodeSettings, SETTINGS_NAME, SecretKey, TransportMode,
-    VirtualRouter, VirtualRouterSpec,
-};
+use vipkeeper_compiler::{Compiled, Finding, ObjectName, SecretName, Severity};
+use vipkeeper_crds::{NodeSettings, SETTINGS_NAME};
 
+use crate::Loaded;
 use crate::diagnosis::Diagnosis;
 use crate::manifest::{Body, File, Kind, ObjectId};
 use crate::yaml::{Places, Position};
-use crate::{Keys, Loaded};
+use environment::{Environment, needed_key};
 use gathering::Gathering;
 
 pub use review::review;
@@ -36,13 +35,12 @@ pub struct Store {
     /// Counts updates.
     round: u64,
     objects: BTreeMap<ObjectId, Known>,
-    /// What each router runs.
+    /// What each router and each VirtualServer runs.
     running: BTreeMap<ObjectId, Running>,
     /// The nodes that take part in a router that runs.
     candidates: BTreeSet<String>,
-    /// The Nodes and keys of the last round, those that were kept included.
-    nodes: BTreeMap<String, Node>,
-    keys: Keys,
+    /// What surrounded them in the last round, with what was kept.
+    environment: Environment,
     /// What holds for all routers.
     settings: NodeSettings,
 }
@@ -56,10 +54,10 @@ struct Known {
     places: Option<Places>,
 }
 
-/// What a router runs.
+/// What a router or a VirtualServer runs.
 #[derive(Clone, Debug)]
 struct Running {
-    router: VirtualRouter,
+    body: Body,
     /// The round since which it runs like this.
     since: u64,
 }
@@ -74,16 +72,20 @@ impl Store {
             gathering.file(file, &mut findings);
         }
         self.objects = gathering.finish(&self.objects, &mut findings);
-        let environment = self.environment(&mut findings);
-        self.settings(&environment.secrets, &mut findings);
-        let compiled = self.compile(environment, node, &mut findings);
+        self.environment = Environment::of(self, &mut findings);
+        let objects = self.environment.objects(self);
+        self.settings(&objects.secrets, &mut findings);
+        let compiled = self.compile(objects, node, &mut findings);
         self.passwords(&mut findings);
+        self.environment
+            .endpoints_are_described(self, &mut findings);
         findings.sort();
         findings.dedup();
         Loaded {
             configs: compiled.configs,
             settings: self.settings.clone(),
-            keys: self.keys.clone(),
+            keys: self.environment.keys.clone(),
+            endpoints: self.environment.endpoints.clone(),
             findings,
         }
     }
@@ -92,95 +94,6 @@ impl Store {
     #[must_use]
     pub const fn candidates(&self) -> &BTreeSet<String> {
         &self.candidates
-    }
-
-    /// Nodes and keys, with what is gone and still needed. Remembers them.
-    fn environment(&mut self, findings: &mut Vec<Diagnosis>) -> Objects {
-        let mut nodes = BTreeMap::new();
-        let mut keys = Keys::default();
-        for (id, known) in &self.objects {
-            match &known.body {
-                Body::Router(_) | Body::Settings(_) => {}
-                Body::Node(node) => {
-                    nodes.insert(id.name.clone(), (**node).clone());
-                }
-                Body::Secret(values) => {
-                    for (key, value) in values {
-                        keys.insert(secret_key(id, key), value.clone());
-                    }
-                }
-            }
-        }
-        self.keep_what_is_needed(&mut nodes, &mut keys, findings);
-        let secrets = self.secrets(&keys);
-        self.nodes = nodes;
-        self.keys = keys;
-        Objects {
-            routers: Vec::new(),
-            nodes: self.nodes.values().cloned().collect(),
-            secrets,
-        }
-    }
-
-    /// Takes from the last round what a running router needs and nobody describes any more.
-    fn keep_what_is_needed(
-        &self,
-        nodes: &mut BTreeMap<String, Node>,
-        keys: &mut Keys,
-        findings: &mut Vec<Diagnosis>,
-    ) {
-        let (given_nodes, given_keys) = (nodes.clone(), keys.clone());
-        if let Some(key) = &self.settings.heartbeat_key
-            && given_keys.get(key).is_none()
-            && let Some(value) = self.keys.get(key)
-            && let Some(known) = self.default_settings()
-        {
-            let path = "spec.heartbeat.secretRef";
-            let message = gone(&format!("Secret key {key}"));
-            findings.push(known.diagnosis(Severity::Error, path, message));
-            keys.insert(key.clone(), value);
-        }
-        for (id, running) in &self.running {
-            let Some(known) = self.objects.get(id) else {
-                continue;
-            };
-            let mut say = |path: &str, what: String| {
-                findings.push(known.diagnosis(Severity::Error, path, gone(&what)));
-            };
-            for (path, name) in needed_nodes(&running.router.spec) {
-                if !given_nodes.contains_key(&name)
-                    && let Some(node) = self.nodes.get(&name)
-                {
-                    say(&path, format!("Node {name}"));
-                    nodes.insert(name, node.clone());
-                }
-            }
-            if let Some(key) = needed_key(&running.router.spec)
-                && given_keys.get(&key).is_none()
-                && let Some(value) = self.keys.get(&key)
-            {
-                let path = "spec.authentication.password.secretRef";
-                say(path, format!("Secret key {key}"));
-                keys.insert(key, value);
-            }
-        }
-    }
-
-    /// The names of all Secrets, the empty ones too, and of their keys.
-    fn secrets(&self, keys: &Keys) -> BTreeMap<SecretName, BTreeSet<String>> {
-        let name = |namespace: &str, name: &str| SecretName {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        };
-        let described = self.objects.keys().filter(|id| id.kind == Kind::Secret);
-        let mut secrets: BTreeMap<SecretName, BTreeSet<String>> = described
-            .map(|id| (name(&id.namespace, &id.name), BTreeSet::new()))
-            .collect();
-        for key in keys.names() {
-            let of_secret = secrets.entry(name(&key.namespace, &key.name)).or_default();
-            of_secret.insert(key.key.clone());
-        }
-        secrets
     }
 
     /// The Settings that count, if they are described.
@@ -220,7 +133,7 @@ impl Store {
             }
         }
         if let (Some(key), Some(known)) = (&now.heartbeat_key, self.default_settings())
-            && let Some(value) = self.keys.get(key)
+            && let Some(value) = self.environment.keys.get(key)
             && value.len() < LEAST_KEY
         {
             let message = format!(
@@ -236,8 +149,11 @@ impl Store {
     /// Whether the passwords of the routers that run can be sent.
     fn passwords(&self, findings: &mut Vec<Diagnosis>) {
         for (id, running) in &self.running {
-            let key = needed_key(&running.router.spec);
-            let value = key.as_ref().and_then(|key| self.keys.get(key));
+            let Some(router) = running.body.router() else {
+                continue;
+            };
+            let key = needed_key(&router.spec);
+            let value = key.as_ref().and_then(|key| self.environment.keys.get(key));
             let (Some(known), Some(key), Some(value)) = (self.objects.get(id), key, value) else {
                 continue;
             };
@@ -257,30 +173,34 @@ impl Store {
         }
     }
 
-    /// Compiles what is wanted; where that is refused, what ran. A router that goes back may be in the way of
+    /// Compiles what is wanted; where that is refused, what ran. One that goes back may be in the way of
     /// another's edit, which then goes back too: each does so once, so this ends.
     fn compile(
         &mut self,
-        mut objects: Objects,
+        mut objects: vipkeeper_compiler::Objects,
         node: &str,
         findings: &mut Vec<Diagnosis>,
     ) -> Compiled {
         let mut back: BTreeSet<ObjectId> = BTreeSet::new();
         loop {
             let wanted = self.wanted(&back);
-            objects.routers = wanted.iter().map(|(_, r)| r.router.clone()).collect();
+            let bodies = || wanted.iter().map(|(_, now)| &now.body);
+            objects.routers = bodies().filter_map(Body::router).cloned().collect();
+            objects.servers = bodies().filter_map(Body::server).cloned().collect();
             let compiled = vipkeeper_compiler::compile(&objects, node);
-            let refused: BTreeSet<&str> = compiled.findings.iter().filter_map(refused).collect();
+            let said: BTreeSet<&ObjectName> =
+                compiled.findings.iter().filter_map(refused).collect();
+            let refused = |id: &ObjectId| said.iter().any(|object| id.is(object));
             let ran = |id: &ObjectId, now: &Running| {
                 let running = self.running.get(id);
-                running.is_some_and(|running| running.router != now.router)
+                running.is_some_and(|running| running.body != now.body)
             };
             let mut again: BTreeSet<ObjectId> = wanted
                 .iter()
-                .filter(|(id, now)| refused.contains(id.name.as_str()) && ran(id, now))
+                .filter(|(id, now)| refused(id) && ran(id, now))
                 .map(|(id, _)| id.clone())
                 .collect();
-            // What is said about a router is what made it go back, or else what is said in the end.
+            // What is said about one is what made it go back, or else what is said in the end.
             for finding in &compiled.findings {
                 if let Some((id, known)) = self.about(finding)
                     && (again.is_empty() || again.contains(id))
@@ -294,10 +214,7 @@ impl Store {
                 }
             }
             if again.is_empty() {
-                self.running = wanted
-                    .into_iter()
-                    .filter(|(id, _)| !refused.contains(id.name.as_str()))
-                    .collect();
+                self.running = wanted.into_iter().filter(|(id, _)| !refused(id)).collect();
                 self.candidates.clone_from(&compiled.candidates);
                 return compiled;
             }
@@ -311,17 +228,24 @@ impl Store {
         }
     }
 
-    /// Every router, those that run longest first; of those in `back` what runs, of the others what is written.
+    /// Every router and VirtualServer, those that run longest first; of those in `back` what runs, of the others what
+    /// is written.
     fn wanted(&self, back: &BTreeSet<ObjectId>) -> Vec<(ObjectId, Running)> {
         let mut wanted = Vec::new();
         for (id, known) in &self.objects {
-            let Body::Router(router) = &known.body else {
-                continue;
-            };
+            match &known.body {
+                Body::Router(_) | Body::Server(_) => {}
+                Body::Settings(_)
+                | Body::Node(_)
+                | Body::Namespace(_)
+                | Body::Secret(_)
+                | Body::ConfigMap(_)
+                | Body::Slice(_) => continue,
+            }
             let running = self.running.get(id);
-            let same = running.filter(|r| r.router == **router || back.contains(id));
+            let same = running.filter(|r| r.body == known.body || back.contains(id));
             let now = same.cloned().unwrap_or_else(|| Running {
-                router: (**router).clone(),
+                body: known.body.clone(),
                 since: self.round,
             });
             let start = known.places.as_ref().map(Places::start);
@@ -333,9 +257,7 @@ impl Store {
 
     /// The object that a finding is about.
     fn about(&self, finding: &Finding) -> Option<(&ObjectId, &Known)> {
-        let object = &finding.object;
-        let alike = |id: &ObjectId| id.kind.as_str() == object.kind && id.name == object.name;
-        self.objects.iter().find(|(id, _)| alike(id))
+        self.objects.iter().find(|(id, _)| id.is(&finding.object))
     }
 }
 
@@ -352,48 +274,9 @@ impl Known {
     }
 }
 
-fn gone(what: &str) -> String {
-    format!("{what} is gone: its last state stays in force here until the agent starts again")
-}
-
-/// The name of the router that a finding refuses.
-fn refused(finding: &Finding) -> Option<&str> {
-    let error = finding.severity == Severity::Error;
-    (error && finding.object.kind == Kind::Router.as_str()).then_some(finding.object.name.as_str())
-}
-
-fn secret_key(id: &ObjectId, key: &str) -> SecretKey {
-    SecretKey {
-        namespace: id.namespace.clone(),
-        name: id.name.clone(),
-        key: key.to_owned(),
-    }
-}
-
-/// The nodes whose addresses a router needs, with the fields that name them.
-fn needed_nodes(spec: &VirtualRouterSpec) -> Vec<(String, String)> {
-    match spec.transport.mode {
-        TransportMode::Multicast => Vec::new(),
-        TransportMode::Unicast => {
-            let entries = spec.nodes.priorities.iter().enumerate();
-            let named = |i| format!("spec.nodes.priorities[{i}].node");
-            entries.map(|(i, p)| (named(i), p.node.clone())).collect()
-        }
-    }
-}
-
-/// The key of a Secret that a router needs.
-fn needed_key(spec: &VirtualRouterSpec) -> Option<SecretKey> {
-    match spec.authentication.kind {
-        AuthenticationType::None => None,
-        AuthenticationType::Password => {
-            let reference = &spec.authentication.password.as_ref()?.secret_ref;
-            let namespace = reference.namespace.as_deref().unwrap_or(KEY_NAMESPACE);
-            Some(SecretKey {
-                namespace: namespace.to_owned(),
-                name: reference.name.clone(),
-                key: reference.key.clone(),
-            })
-        }
-    }
+/// The router or VirtualServer that a finding refuses.
+fn refused(finding: &Finding) -> Option<&ObjectName> {
+    let kinds = [Kind::Router, Kind::Server].map(Kind::as_str);
+    let refuses = finding.severity == Severity::Error;
+    (refuses && kinds.contains(&finding.object.kind.as_str())).then_some(&finding.object)
 }

@@ -1,5 +1,7 @@
 //! Manifests and what comes of them, and of editing them.
 
+mod servers;
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -211,14 +213,14 @@ fn every_kind_of_mistake_is_said_with_its_place() {
             "write `VirtualRouter`",
         ),
         (
-            patched("VirtualRouter", "VirtualServer"),
+            patched("VirtualRouter", "AddressPool"),
             "m.yaml:2:7: warning: kind: ",
-            "kind VirtualServer is not used by the standalone agent",
+            "kind AddressPool is not used by the standalone agent",
         ),
         (
-            good.clone() + "---\napiVersion: v1\nkind: ConfigMap\n",
+            good.clone() + "---\napiVersion: v1\nkind: Pod\n",
             "m.yaml:16:7: warning: kind: ",
-            "kind ConfigMap is not used",
+            "kind Pod is not used",
         ),
         (
             good.clone() + "status: {}\n",

@@ -158,7 +158,12 @@ fn texts<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
 /// The abnormal condition that a warning is.
 const fn condition_of(cause: Cause) -> Option<(ConditionType, Reason)> {
     match cause {
-        Cause::Rule | Cause::Taken | Cause::NoCandidates => None,
+        Cause::Rule
+        | Cause::Taken
+        | Cause::NoCandidates
+        | Cause::RouterMissing
+        | Cause::NotAllowed
+        | Cause::ConfigMapMissing => None,
         Cause::CandidateMissing => Some((ConditionType::Degraded, Reason::CandidatesMissing)),
         Cause::InterfaceMissing => Some((ConditionType::Degraded, Reason::InterfaceMissing)),
         Cause::ForeignVrid => Some((ConditionType::VridConflict, Reason::ForeignAdvertisements)),

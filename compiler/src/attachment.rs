@@ -1,0 +1,476 @@
+//! The rules between a VirtualServer and the objects around it: the router whose addresses it wants, the Nodes, its
+//! ConfigMaps, and other VirtualServers.
+//!
+//! What is refused here takes nothing from anybody. One that an edit made wrong goes on with what it had, as far as
+//! that is still allowed.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use vipkeeper_crds::node_server::{Listener, Members, NodeServer, ProbeKind, ServerName};
+use vipkeeper_crds::server::{ConfigMapKey, Protocol};
+use vipkeeper_crds::{AddressFamily, AttachFrom};
+
+use crate::allocation::Allocation;
+use crate::finding::{Cause, Finding, ObjectName, Remarks, Severity};
+use crate::index::Index;
+use crate::router::Router;
+use crate::selector::{self, Labels};
+use crate::server::{self, Server, Wanted};
+use crate::servers::{ConfigMapName, ServerEntry};
+
+/// The most VirtualServers of a router.
+const MAX_SERVERS: usize = 4096;
+/// The most bytes of authorities in one probe.
+const MAX_AUTHORITIES: usize = 1 << 16;
+/// The label that Kubernetes gives every namespace.
+const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// What is served on the addresses of each router, by namespace and name.
+pub(crate) type Shares = BTreeMap<String, Arc<Vec<Arc<NodeServer>>>>;
+
+/// A VirtualServer with its router and the objects around it, but without other VirtualServers.
+#[derive(Clone, Debug)]
+pub(crate) struct Attached {
+    findings: Vec<Finding>,
+    /// Whether what is written can be served.
+    pub(crate) as_written: bool,
+    /// What nodes would do, with the router; the best first: as written, as before.
+    choices: Vec<(String, Arc<NodeServer>)>,
+}
+
+/// What all VirtualServers get of the routers in `routers`, and what is said about them, the oldest first.
+pub(crate) fn attach(
+    index: &Index,
+    routers: &BTreeMap<String, Allocation>,
+) -> (Shares, Vec<Finding>) {
+    let mut claims = Claims::default();
+    let mut shares: BTreeMap<String, BTreeMap<&ServerName, Arc<NodeServer>>> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for (name, entry) in index.servers.by_age() {
+        let attached = entry.attached.get_or_init(|| around(index, name, entry));
+        let mut remarks = entry.remarks.clone();
+        remarks.extend(&attached.findings);
+        let mut written = attached.as_written;
+        for (router, server) in &attached.choices {
+            let share = shares.entry(router.clone()).or_default();
+            let mut said = Remarks::of(ObjectName::of_server(name));
+            if !routers.contains_key(router) {
+                let message = format!("VirtualRouter {router} is refused: mend that first");
+                said.say(Severity::Error, Cause::RouterMissing, ROUTER, message);
+            } else if share.len() >= MAX_SERVERS {
+                let message = format!(
+                    "VirtualRouter {router} has {MAX_SERVERS} VirtualServers: name another router"
+                );
+                said.error(ROUTER, message);
+            }
+            claims.are_free(server, &mut said);
+            if !said.refused() {
+                if !written {
+                    let message = "what was served before goes on";
+                    remarks.warn("metadata.name", message);
+                }
+                claims.add(server);
+                share.insert(&server.name, Arc::clone(server));
+                break;
+            }
+            // What was served before is not written any more.
+            if written {
+                remarks.extend(&said.into_findings());
+                written = false;
+            }
+        }
+        findings.extend(remarks.into_findings());
+    }
+    let shares = shares.into_iter().filter(|(_, all)| !all.is_empty());
+    let shares = shares.map(|(router, all)| (router, Arc::new(all.into_values().collect())));
+    (shares.collect(), findings)
+}
+
+/// Where the router is named.
+const ROUTER: &str = "spec.routerRef.name";
+
+/// `entry` with its router, the Nodes and its ConfigMaps.
+fn around(index: &Index, name: &ServerName, entry: &ServerEntry) -> Attached {
+    let mut remarks = Remarks::of(ObjectName::of_server(name));
+    let mut choices = Vec::new();
+    if let Some(server) = &entry.server
+        && let Some(full) = resolved(index, server, &mut remarks)
+        && !remarks.refused()
+    {
+        choices.push((server.router.clone(), Arc::new(full)));
+    }
+    let as_written = !choices.is_empty();
+    if let Some(served) = index.servers.served(name)
+        && let Some(router) = index.router(&served.router)
+        && still_allowed(index, router, &served.server)
+    {
+        choices.push((served.router.clone(), Arc::clone(&served.server)));
+    }
+    Attached {
+        findings: remarks.into_findings(),
+        as_written,
+        choices,
+    }
+}
+
+/// What nodes do for `server`, with listeners and authorities.
+fn resolved(index: &Index, server: &Server, remarks: &mut Remarks) -> Option<NodeServer> {
+    let name = &server.router;
+    let Some(router) = index.router(name) else {
+        let message = if index.entries().contains_key(name) {
+            format!("VirtualRouter {name} breaks a rule: mend that first")
+        } else {
+            format!("there is no VirtualRouter {name}: create it, or name another")
+        };
+        remarks.say(Severity::Error, Cause::RouterMissing, ROUTER, message);
+        return None;
+    };
+    let mut body = server.body.clone();
+    let listeners = listeners(&server.wanted, router, remarks);
+    for (probe, key) in &server.authorities {
+        let path = format!("spec.probes[{probe}].https.caRef");
+        let pem = authorities(index, &body.name.namespace, key, &path, remarks);
+        if let Some(probe) = body.probes.get_mut(*probe)
+            && let ProbeKind::Http { tls: Some(tls), .. } = &mut probe.kind
+        {
+            tls.authorities = pem;
+        }
+    }
+    body.listeners = listeners?;
+    allowed(index, router, &body, remarks);
+    if !remarks.refused() {
+        served_by_somebody(&body, remarks);
+    }
+    Some(body)
+}
+
+/// The listeners that are wanted, if their addresses are the router's.
+fn listeners(wanted: &Wanted, router: &Router, remarks: &mut Remarks) -> Option<Vec<Listener>> {
+    let (addresses, ports) = match wanted {
+        Wanted::Mark { mark, family } => {
+            return Some(vec![Listener::Mark {
+                mark: *mark,
+                family: *family,
+            }]);
+        }
+        Wanted::Ports { addresses, ports } => (addresses, ports),
+    };
+    let of_router: Vec<IpAddr> = router.addresses.iter().map(|a| a.address).collect();
+    let mut good = true;
+    for (i, address) in addresses.iter().enumerate() {
+        if !of_router.contains(address) {
+            let message = format!(
+                "{address} is not an address of VirtualRouter {}: it has {}",
+                router.name,
+                some(&of_router)
+            );
+            remarks.error(format!("spec.addresses[{i}]"), message);
+            good = false;
+        }
+    }
+    let served = if addresses.is_empty() {
+        &of_router
+    } else {
+        addresses
+    };
+    let all = served.iter().flat_map(|address| {
+        ports.iter().map(|port| Listener::Address {
+            address: *address,
+            port: port.port,
+            protocol: port.protocol,
+            name: port.name.clone(),
+            target_port: port.target_port,
+        })
+    });
+    good.then(|| all.collect())
+}
+
+/// The first of some addresses, in words.
+fn some(addresses: &[IpAddr]) -> String {
+    const SHOWN: usize = 4;
+    let first = addresses.iter().take(SHOWN).map(IpAddr::to_string);
+    let first = first.collect::<Vec<_>>().join(", ");
+    match addresses.len().saturating_sub(SHOWN) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
+/// The PEM text under `key`.
+fn authorities(
+    index: &Index,
+    namespace: &str,
+    key: &ConfigMapKey,
+    path: &str,
+    remarks: &mut Remarks,
+) -> Option<String> {
+    let name = ConfigMapName {
+        namespace: namespace.to_owned(),
+        name: key.name.clone(),
+    };
+    let mut missing = |path: String, message: String| {
+        remarks.say(Severity::Error, Cause::ConfigMapMissing, path, message);
+    };
+    let Some(data) = index.servers.config_map(&name) else {
+        let message = format!(
+            "there is no ConfigMap {} in namespace {namespace}: create it there",
+            key.name
+        );
+        missing(format!("{path}.name"), message);
+        return None;
+    };
+    let Some(text) = data.get(&key.key) else {
+        let known: Vec<&str> = data.keys().map(String::as_str).collect();
+        let message = format!(
+            "ConfigMap {namespace}/{} has no key `{}`: it has [{}]",
+            key.name,
+            key.key,
+            known.join(", ")
+        );
+        missing(format!("{path}.key"), message);
+        return None;
+    };
+    let path = format!("{path}.key");
+    if !text.contains("-----BEGIN CERTIFICATE-----") {
+        let message = format!("`{}` holds no certificate as PEM", key.key);
+        remarks.error(path, message);
+        return None;
+    }
+    if text.len() > MAX_AUTHORITIES {
+        let message = format!(
+            "`{}` has {} bytes: at most {MAX_AUTHORITIES}; leave out authorities that vouch for nobody here",
+            key.key,
+            text.len()
+        );
+        remarks.error(path, message);
+        return None;
+    }
+    Some(text.clone())
+}
+
+/// Whether what was served before may be served still.
+fn still_allowed(index: &Index, router: &Router, server: &NodeServer) -> bool {
+    let mut remarks = Remarks::of(ObjectName::of_server(&server.name));
+    allowed(index, router, server, &mut remarks);
+    let own = |listener: &Listener| match listener {
+        Listener::Mark { .. } => true,
+        Listener::Address { address, .. } => router.addresses.iter().any(|a| a.address == *address),
+    };
+    server.listeners.iter().all(own) && !remarks.refused()
+}
+
+/// What the router and the Nodes say about a VirtualServer.
+fn allowed(index: &Index, router: &Router, server: &NodeServer, remarks: &mut Remarks) {
+    may_attach(index, router, &server.name.namespace, remarks);
+    let marked = |l: &Listener| matches!(l, Listener::Mark { .. });
+    if server.listeners.iter().any(marked) && !router.attach.fwmark {
+        let message = format!(
+            "VirtualRouter {} lets nobody serve firewall marks: its spec.attach.fwmark must be true",
+            router.name
+        );
+        remarks.say(Severity::Error, Cause::NotAllowed, "spec.fwmark", message);
+    }
+    if !router.attach.trusted {
+        trusts_nobody(index, router, server, remarks);
+    }
+    virtual_addresses_move(router, server, remarks);
+}
+
+/// Whether VirtualServers of a namespace may use the router's addresses.
+fn may_attach(index: &Index, router: &Router, namespace: &str, remarks: &mut Remarks) {
+    let allow = &router.attach.namespaces;
+    let why = match (allow.from, &allow.selector) {
+        (AttachFrom::All, _) => return,
+        (AttachFrom::Selector, Some(selector)) => {
+            let known = index.servers.namespace(namespace).cloned();
+            let mut labels: Labels = known.unwrap_or_default();
+            let own = NAMESPACE_LABEL.to_owned();
+            labels.entry(own).or_insert_with(|| namespace.to_owned());
+            match selector::missing(selector, &labels) {
+                None => return,
+                Some(missing) => format!("its spec.attach.namespaces.selector asks for {missing}"),
+            }
+        }
+        (AttachFrom::None | AttachFrom::Selector, _) => {
+            "its spec.attach.namespaces allows none".to_owned()
+        }
+    };
+    let message = format!(
+        "VirtualRouter {} does not take VirtualServers of namespace {namespace}: {why}",
+        router.name
+    );
+    remarks.say(Severity::Error, Cause::NotAllowed, ROUTER, message);
+}
+
+/// What needs the router's trust.
+fn trusts_nobody(index: &Index, router: &Router, server: &NodeServer, remarks: &mut Remarks) {
+    let way_out = format!(
+        "which takes spec.attach.trusted of VirtualRouter {}",
+        router.name
+    );
+    let mut refuse = |path: String, message: String| {
+        remarks.say(Severity::Error, Cause::NotAllowed, path, message);
+    };
+    for (i, probe) in server.probes.iter().enumerate() {
+        if server::local(&probe.kind) {
+            let message = format!("runs, or reads, what is on the nodes, {way_out}");
+            refuse(format!("spec.probes[{i}].type"), message);
+        }
+    }
+    for (path, address) in server::everybody(server) {
+        let what = server::link_local_or_loopback(address).map(str::to_owned);
+        let of_node = || Some(format!("an address of node {}", index.owner(address)?));
+        if let Some(what) = what.or_else(of_node) {
+            refuse(path, format!("{address} is {what}, {way_out}"));
+        }
+    }
+}
+
+/// No virtual address of the router serves, or asks, in its place.
+fn virtual_addresses_move(router: &Router, server: &NodeServer, remarks: &mut Remarks) {
+    let own = |address: IpAddr| router.addresses.iter().any(|a| a.address == address);
+    for (path, address) in server::everybody(server) {
+        if own(address) {
+            let message = format!(
+                "{address} is an address of VirtualRouter {} itself: name the address of a host",
+                router.name
+            );
+            remarks.error(path, message);
+        }
+    }
+    for (i, probe) in server.probes.iter().enumerate() {
+        if let Some(source) = probe.source
+            && own(source)
+        {
+            let message = format!(
+                "{source} is on one node at a time, and every node probes: name an address that each has, or remove this"
+            );
+            remarks.error(format!("spec.probes[{i}].source"), message);
+        }
+    }
+}
+
+/// Warns of listeners that nobody serves, and of those who serve none.
+fn served_by_somebody(server: &NodeServer, remarks: &mut Remarks) {
+    let Members::Static { real_servers } = &server.members else {
+        return;
+    };
+    let families = [AddressFamily::V4, AddressFamily::V6];
+    let listens = |family| server.listeners.iter().any(|l| l.family() == family);
+    let crosses = |own: Option<vipkeeper_crds::node_server::NodeForwarding>| {
+        own.unwrap_or(server.forwarding).crosses_families()
+    };
+    for family in families.into_iter().filter(|f| listens(*f)) {
+        let mut serve = real_servers.iter();
+        if !serve.any(|r| AddressFamily::of(&r.address) == family || crosses(r.forwarding)) {
+            let message = format!(
+                "none of them is {family}, and {family} addresses are served: connections there are refused; add some, or list `addresses`"
+            );
+            remarks.warn("spec.realServers", message);
+        }
+    }
+    for (i, real) in real_servers.iter().enumerate() {
+        let family = AddressFamily::of(&real.address);
+        if !listens(family) && !crosses(real.forwarding) {
+            let message = format!("serves nothing: no {family} address is served");
+            remarks.warn(format!("spec.realServers[{i}].address"), message);
+        }
+    }
+    if let Some(sorry) = &server.sorry {
+        let family = AddressFamily::of(&sorry.address);
+        if !listens(family) && !crosses(sorry.forwarding) {
+            let message = format!("serves nothing: no {family} address is served");
+            remarks.warn("spec.sorryServer.address", message);
+        }
+    }
+}
+
+/// What the kernel can have once.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Port(IpAddr, u16, Protocol),
+    Mark(NonZeroU32, AddressFamily),
+}
+
+/// What the VirtualServers accepted so far have.
+#[derive(Default)]
+struct Claims<'a>(BTreeMap<Key, &'a ServerName>);
+
+impl<'a> Claims<'a> {
+    /// Says which listeners of `server` belong to another; one for each of the others.
+    fn are_free(&self, server: &NodeServer, remarks: &mut Remarks) {
+        let mut others: Vec<&ServerName> = Vec::new();
+        for (i, listener) in server.listeners.iter().enumerate() {
+            let Some(other) = self.0.get(&key(listener)) else {
+                continue;
+            };
+            if others.contains(other) {
+                continue;
+            }
+            others.push(other);
+            let (path, what) = match listener {
+                Listener::Address {
+                    address,
+                    port,
+                    protocol,
+                    ..
+                } => (place(server, i), taken(*address, *port, *protocol)),
+                Listener::Mark { mark, .. } => ("spec.fwmark".to_owned(), format!("mark {mark}")),
+            };
+            let message = format!(
+                "{what} belongs to VirtualServer {other}, which is older: remove it from one of the two"
+            );
+            remarks.say(Severity::Error, Cause::Taken, path, message);
+        }
+    }
+
+    fn add(&mut self, server: &'a NodeServer) {
+        for listener in &server.listeners {
+            self.0.insert(key(listener), &server.name);
+        }
+    }
+}
+
+/// The field that asks for a listener of this index. The listeners are those of one address after those of another.
+fn place(server: &NodeServer, index: usize) -> String {
+    let address = |listener: &Listener| match listener {
+        Listener::Address { address, port, .. } => Some((*address, *port)),
+        Listener::Mark { .. } => None,
+    };
+    let all: Vec<(IpAddr, u16)> = server.listeners.iter().filter_map(address).collect();
+    match all.first() {
+        Some((_, 0)) | None => "spec.all".to_owned(),
+        Some((first, _)) => {
+            let ports = all.iter().filter(|(a, _)| a == first).count();
+            let port = index.checked_rem(ports).unwrap_or_default();
+            format!("spec.ports[{port}].port")
+        }
+    }
+}
+
+fn taken(address: IpAddr, port: u16, protocol: Protocol) -> String {
+    let protocol = match protocol {
+        Protocol::Tcp => "TCP",
+        Protocol::Udp => "UDP",
+        Protocol::Sctp => "SCTP",
+    };
+    match port {
+        0 => format!("every other {protocol} port of {address}"),
+        port => format!("{protocol} port {port} of {address}"),
+    }
+}
+
+const fn key(listener: &Listener) -> Key {
+    match listener {
+        Listener::Address {
+            address,
+            port,
+            protocol,
+            ..
+        } => Key::Port(*address, *port, *protocol),
+        Listener::Mark { mark, family } => Key::Mark(*mark, *family),
+    }
+}
