@@ -218,7 +218,10 @@ pub fn message_type(message: &[u8]) -> u16 {
 }
 
 /// Calls `operation` until no signal interrupts it.
-fn retry<T>(mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+///
+/// # Errors
+/// Those of `operation`, but EINTR.
+pub fn retry<T>(mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match operation() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -12,6 +12,7 @@
 //! | [`table`] | what the kernel should have |
 //! | [`present`] | what the kernel has |
 //! | [`kernel`] | how it is asked and told, as a trait |
+//! | [`netlink`] | the real one |
 //! | [`report`] | what is told of it all |
 //! | [`mailbox`] | how the thread is reached |
 //! | [`ledger`] | what is ours, for whoever comes after a crash |
@@ -28,6 +29,7 @@ pub mod kernel;
 pub mod ledger;
 pub mod mailbox;
 pub mod model;
+pub mod netlink;
 pub mod present;
 pub mod reconcile;
 mod refusal;

@@ -1,0 +1,268 @@
+//! The real IPVS, by a blocking socket of generic netlink.
+//!
+//! Owns the socket, which is opened when it is first needed and again after whatever went wrong with it, so that no
+//! late answer is taken for one to a later question. Knows the exchange alone: the bytes are `vipkeeper-ipvs`'s.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::time::Duration;
+
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
+use nix::errno::Errno;
+use socket2::SockRef;
+use vipkeeper_ipvs::{
+    Answer, Content, FamilyId, Request, ServiceKey, answers, emit_family_request,
+};
+
+use super::kernel::{Ipvs, Operation, Refusal, Unavailable};
+use super::present::{Present, PresentDestination, PresentService};
+use crate::netlink::{BUFFER, retry};
+
+/// Operations of one system call, each of 256 bytes at most. Their answers, some 800 bytes each in the kernel's
+/// accounting, fit into any receive buffer.
+const BATCH: usize = 64;
+/// The kernel answers before `send` returns, once it is its turn at the lock of generic netlink; after this long an
+/// answer is lost.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The kernel's IPVS.
+#[derive(Debug, Default)]
+pub struct Netlink {
+    connection: Option<Connection>,
+}
+
+impl Ipvs for Netlink {
+    fn dump(&mut self, of: &BTreeSet<ServiceKey>) -> Result<Present, Unavailable> {
+        self.with(|connection| connection.present(of))
+    }
+
+    fn apply(&mut self, operations: &[Operation]) -> Result<Vec<Result<(), Refusal>>, Unavailable> {
+        self.with(|connection| {
+            let mut outcomes = Vec::with_capacity(operations.len());
+            for batch in operations.chunks(BATCH) {
+                outcomes.extend(connection.tell(batch)?);
+            }
+            Ok(outcomes)
+        })
+    }
+}
+
+impl Netlink {
+    fn with<T>(
+        &mut self,
+        exchange: impl FnOnce(&mut Connection) -> Result<T, Unavailable>,
+    ) -> Result<T, Unavailable> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => Connection::open()?,
+        };
+        let outcome = exchange(&mut connection)?;
+        self.connection = Some(connection);
+        Ok(outcome)
+    }
+}
+
+struct Connection {
+    socket: Socket,
+    family: FamilyId,
+    sequence: u32,
+    outgoing: Vec<u8>,
+    incoming: Vec<u8>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("family", &self.family)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    fn open() -> Result<Self, Unavailable> {
+        let mut socket = Socket::new(NETLINK_GENERIC)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        // Answers without the request, which we know, and with the kernel's words.
+        socket.set_cap_ack(true)?;
+        socket.set_ext_ack(true)?;
+        SockRef::from(&socket).set_read_timeout(Some(PATIENCE))?;
+        let mut connection = Self {
+            socket,
+            // None has this number; it is asked for first.
+            family: FamilyId(0),
+            sequence: 0,
+            outgoing: Vec::with_capacity(BUFFER),
+            incoming: Vec::with_capacity(BUFFER),
+        };
+        connection.family = connection.ask_for_family()?;
+        Ok(connection)
+    }
+
+    /// The kernel loads a module that says it has this family, where modules do; `ip_vs` does not say so.
+    fn ask_for_family(&mut self) -> Result<FamilyId, Unavailable> {
+        let number = self.next_number();
+        self.outgoing.clear();
+        emit_family_request(number, &mut self.outgoing);
+        self.send()?;
+        let mut family = None;
+        self.until_ended(number, |content| {
+            if let Content::Family(id) = content {
+                family = Some(id);
+            }
+        })?;
+        family.ok_or(Unavailable::Missing)
+    }
+
+    fn present(&mut self, of: &BTreeSet<ServiceKey>) -> Result<Present, Unavailable> {
+        let mut present = Present::default();
+        self.ask(Request::DumpServices, |content| {
+            let Content::Service(observed) = content else {
+                return;
+            };
+            let key = observed.service.key;
+            if of.contains(&key) {
+                let service = PresentService {
+                    service: observed.service,
+                    statistics: observed.statistics,
+                    destinations: BTreeMap::new(),
+                };
+                present.services.insert(key, service);
+            } else {
+                present.others += 1;
+            }
+        })?;
+        for (key, service) in &mut present.services {
+            self.ask(Request::DumpDestinations(*key), |content| {
+                let Content::Destination(observed) = content else {
+                    return;
+                };
+                let destination = PresentDestination {
+                    destination: observed.destination,
+                    counters: observed.counters,
+                    statistics: observed.statistics,
+                };
+                let key = destination.destination.key;
+                service.destinations.insert(key, destination);
+            })?;
+        }
+        Ok(present)
+    }
+
+    /// Asks `request` and hands every answer to `each`.
+    fn ask(&mut self, request: Request, each: impl FnMut(Content)) -> Result<(), Unavailable> {
+        let number = self.next_number();
+        self.outgoing.clear();
+        request.emit(self.family, number, &mut self.outgoing);
+        self.send()?;
+        self.until_ended(number, each)
+    }
+
+    /// Tells `operations`, [`BATCH`] at most, by one system call.
+    fn tell(&mut self, operations: &[Operation]) -> Result<Vec<Result<(), Refusal>>, Unavailable> {
+        let mut outcomes: Vec<Option<Result<(), Refusal>>> = vec![None; operations.len()];
+        let first = self.sequence.wrapping_add(1);
+        self.outgoing.clear();
+        for operation in operations {
+            let number = self.next_number();
+            request(operation).emit(self.family, number, &mut self.outgoing);
+        }
+        self.send()?;
+        let mut missing = operations.len();
+        while missing > 0 {
+            self.receive(|answer| {
+                let index = usize::try_from(answer.sequence.wrapping_sub(first));
+                let slot = index.ok().and_then(|index| outcomes.get_mut(index));
+                if let (Some(slot @ None), Some(outcome)) = (slot, ending(&answer)) {
+                    *slot = Some(outcome);
+                    missing -= 1;
+                }
+            })?;
+        }
+        Ok(outcomes.into_iter().flatten().collect())
+    }
+
+    /// Hands the answers to the request `number` to `each`, until it has ended.
+    fn until_ended(
+        &mut self,
+        number: u32,
+        mut each: impl FnMut(Content),
+    ) -> Result<(), Unavailable> {
+        let mut outcome = None;
+        while outcome.is_none() {
+            self.receive(|answer| {
+                if answer.sequence != number {
+                    return;
+                }
+                match ending(&answer) {
+                    Some(ended) => outcome = Some(ended),
+                    // What cannot be read is of a newer kernel, and nothing that we made.
+                    None => answer.content.into_iter().for_each(&mut each),
+                }
+            })?;
+        }
+        match outcome {
+            Some(Err(refusal)) if refusal.errno == Errno::ENOENT => Err(Unavailable::Missing),
+            Some(Err(refusal)) => Err(Unavailable::Refused(refusal)),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+
+    fn next_number(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        retry(|| self.socket.send(&self.outgoing, 0)).map(drop)
+    }
+
+    /// Reads once and hands every message to `each`.
+    fn receive(&mut self, each: impl FnMut(Answer)) -> io::Result<()> {
+        retry(|| {
+            self.incoming.clear();
+            self.socket.recv(&mut self.incoming, 0)
+        })?;
+        answers(Some(self.family), &self.incoming)
+            .flatten()
+            .for_each(each);
+        Ok(())
+    }
+}
+
+/// What `answer` ends its request with, if it is the last.
+fn ending(answer: &Answer) -> Option<Result<(), Refusal>> {
+    match &answer.content {
+        Ok(Content::Acknowledged | Content::Done) => Some(Ok(())),
+        Ok(Content::Refused(refusal)) => Some(Err(Refusal {
+            errno: Errno::from_raw(refusal.errno.0),
+            text: refusal.text.clone(),
+        })),
+        Ok(
+            Content::Family(_)
+            | Content::Service(_)
+            | Content::Destination(_)
+            | Content::Daemon(_)
+            | Content::Timeouts(_)
+            | Content::Info(_)
+            | Content::Other { .. },
+        )
+        | Err(_) => None,
+    }
+}
+
+const fn request(operation: &Operation) -> Request {
+    match *operation {
+        Operation::AddService(service) => Request::NewService(service),
+        Operation::SetService(service) => Request::SetService(service),
+        Operation::DeleteService(key) => Request::DeleteService(key),
+        Operation::AddDestination(key, destination) => Request::NewDestination(key, destination),
+        Operation::SetDestination(key, destination) => Request::SetDestination(key, destination),
+        Operation::DeleteDestination(key, destination) => {
+            Request::DeleteDestination(key, destination)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
