@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use vipkeeper_ipvs::{Destination, DestinationKey, Service, ServiceKey};
+use vipkeeper_nft::Ruleset;
 
-/// All services that should be there, each under its own key.
+/// All services that should be there, each under its own key, and what our table of nftables does for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     services: BTreeMap<ServiceKey, Entry>,
+    firewall: Ruleset,
 }
 
 impl Table {
@@ -20,6 +22,18 @@ impl Table {
     #[must_use]
     pub fn get(&self, key: &ServiceKey) -> Option<&Entry> {
         self.services.get(key)
+    }
+
+    /// Makes our table of nftables do what `firewall` says: the source addresses of FullNAT, closed addresses, source
+    /// ranges. Without anything to do there is no table.
+    pub fn set_firewall(&mut self, firewall: Ruleset) {
+        self.firewall = firewall;
+    }
+
+    /// What our table of nftables does.
+    #[must_use]
+    pub const fn firewall(&self) -> &Ruleset {
+        &self.firewall
     }
 
     /// All services by their keys.
