@@ -22,6 +22,8 @@ pub(crate) enum Field {
 impl Field {
     /// `NFT_META_MARK`, in the machine's byte order.
     pub(crate) const MARK: Self = Self::Meta { key: 3, length: 4 };
+    /// `NFT_META_IIF`, where it came from, in the machine's byte order.
+    pub(crate) const INTERFACE: Self = Self::Meta { key: 4, length: 4 };
     /// `NFT_META_NFPROTO`.
     pub(crate) const FAMILY: Self = Self::Meta { key: 15, length: 1 };
     /// `NFT_META_L4PROTO`.

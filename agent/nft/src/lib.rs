@@ -19,8 +19,8 @@
 //!
 //! IPVS takes a service's packets in the hook input at the priorities 98 and 99 (`NF_IP_PRI_NAT_SRC - 2` and `- 1`,
 //! `net/netfilter/ipvs/ip_vs_core.c`). Source ranges come before it, or they would see nothing; closing an address comes
-//! after it, and sees what IPVS left. What the node itself sends to a service does not pass the hook input: IPVS takes it
-//! in the hook output, and source ranges do not hold for it.
+//! after it, and sees what IPVS left. What the node itself sends to a service is not held to source ranges: IPVS takes it in the
+//! hook output, and if it delivers it to the node, it comes in by `lo`.
 //!
 //! `nft list table inet NAME` shows the table as if `nft` had made it. Linux 5.6 or newer: concatenations with ranges.
 //!

@@ -13,7 +13,7 @@ pub struct Ruleset {
     pub masqueraded: BTreeSet<Traffic>,
     /// The same for services of a mark. IPVS must rewrite all of their connections.
     pub masqueraded_marks: BTreeSet<Mark>,
-    /// To these comes only what is from one of the prefixes. Prefixes of the other family mean nothing: with none of its
+    /// To these comes only what is from one of the prefixes, or from the node itself. Prefixes of the other family mean nothing: with none of its
     /// own family, nothing comes.
     pub restricted: BTreeMap<Endpoint, BTreeSet<Prefix>>,
     /// These addresses answer neighbour discovery and echo requests, take ICMP errors, and else only what is to their

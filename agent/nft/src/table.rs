@@ -16,6 +16,9 @@ const LOCAL_IN: u32 = 1;
 const POST_ROUTING: u32 = 4;
 const ACCEPT: u32 = 1;
 
+/// The number of `lo`, in every network namespace.
+const LOOPBACK: u32 = 1;
+
 const FULL_NAT: &str = "fullnat";
 const SOURCE_RANGES: &str = "source-ranges";
 const ACCEPT_MODE: &str = "accept-mode";
@@ -231,6 +234,7 @@ impl Table {
                 // The first lookup is of a hash, and most packets end there.
                 rule.is(Field::FAMILY, &[layout.number])
                     .within(&to, &restricted)
+                    .is_not(Field::INTERFACE, &LOOPBACK.to_ne_bytes())
                     .not_within(&to_and_from, &allowed)
                     .verdict(Verdict::Drop);
             });
