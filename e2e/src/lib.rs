@@ -26,6 +26,7 @@ pub mod lab;
 pub mod manifest;
 pub mod meter;
 pub mod namespace;
+pub mod nftables;
 pub mod process;
 pub mod program;
 pub mod real_server;

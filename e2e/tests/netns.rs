@@ -28,6 +28,8 @@ mod machine;
 mod manifests;
 #[path = "netns/many.rs"]
 mod many;
+#[path = "netns/nftables.rs"]
+mod nftables;
 #[path = "netns/objects.rs"]
 mod objects;
 #[path = "netns/observability.rs"]
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         failover::TESTS,
         handover::TESTS,
         hostile::TESTS,
+        nftables::TESTS,
         objects::TESTS,
         observability::TESTS,
         takeover::TESTS,
