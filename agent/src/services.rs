@@ -13,6 +13,7 @@
 //! | [`present`] | what the kernel has |
 //! | [`kernel`] | how it is asked and told, as a trait |
 //! | [`netlink`] | the real one |
+//! | [`firewall`] | our table of nftables; `nftables` is the real one |
 //! | [`report`] | what is told of it all |
 //! | [`mailbox`] | how the thread is reached |
 //! | [`ledger`] | what is ours, for whoever comes after a crash |
@@ -24,12 +25,14 @@
 pub mod director;
 #[cfg(test)]
 mod fake;
+pub mod firewall;
 mod holds;
 pub mod kernel;
 pub mod ledger;
 pub mod mailbox;
 pub mod model;
 pub mod netlink;
+mod nftables;
 pub mod present;
 pub mod reconcile;
 mod refusal;
@@ -43,6 +46,6 @@ pub use self::director::{Channels, Director};
 pub use self::mailbox::{Finished, Mailbox};
 pub use self::model::{Model, Report};
 pub use self::present::{Present, PresentDestination, PresentService};
-pub use self::report::{Counts, Observed, ServiceReport, Trouble};
+pub use self::report::{Counts, FirewallReport, Observed, ServiceReport, Trouble};
 pub use self::table::{Entry, Table};
 pub use self::thread::{Context, run};

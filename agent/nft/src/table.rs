@@ -24,14 +24,14 @@ const SOURCE_RANGES: &str = "source-ranges";
 const ACCEPT_MODE: &str = "accept-mode";
 const CLOSED: &str = "closed";
 
-/// The name of a table: 1..=63 letters, digits, `-` and `_`, the first a letter, as `nft` can write it without quotes.
+/// The name of a table: 1..=100 letters, digits, `-` and `_`, the first a letter, as `nft` can write it without quotes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableName(String);
 
 /// A text that cannot be the name of a table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the name of a table is 1 to 63 letters, digits, `-` and `_`, the first a letter; not `{0}`"
+    "the name of a table is 1 to 100 letters, digits, `-` and `_`, the first a letter; not `{0}`"
 )]
 pub struct InvalidTableName(String);
 
@@ -49,7 +49,7 @@ impl TableName {
             .bytes()
             .next()
             .is_some_and(|byte| byte.is_ascii_alphabetic());
-        if letters && begins && name.len() <= 63 {
+        if letters && begins && name.len() <= 100 {
             Ok(Self(name.to_owned()))
         } else {
             Err(InvalidTableName(name.to_owned()))

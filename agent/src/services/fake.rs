@@ -7,7 +7,9 @@ use nix::errno::Errno;
 use vipkeeper_ipvs::{
     Destination, DestinationKey, Family, Forwarding, Service, ServiceKey, Tunnel,
 };
+use vipkeeper_nft::{Difference, Table, TableName};
 
+use super::firewall::Nftables;
 use super::kernel::{Ipvs, Operation, Refusal, Unavailable};
 use super::present::{Present, PresentService};
 
@@ -42,6 +44,44 @@ pub(super) struct Fake {
     /// Where the ledger is, in which a service must be before it is added.
     pub(super) ledger: Option<PathBuf>,
     pub(super) dumps: usize,
+    /// Our table of nftables, and how often anybody changed any.
+    pub(super) firewall: Option<Table>,
+    pub(super) generation: u32,
+    /// Why the next calls about nftables fail.
+    pub(super) firewall_failures: VecDeque<Unavailable>,
+    /// How often it was compared and written.
+    pub(super) compared: usize,
+    pub(super) replaced: usize,
+}
+
+impl Nftables for Fake {
+    fn generation(&mut self) -> Result<u32, Unavailable> {
+        self.firewall_failures
+            .pop_front()
+            .map_or(Ok(self.generation), Err)
+    }
+
+    fn compare(&mut self, table: &Table) -> Result<Option<Difference>, Unavailable> {
+        self.compared += 1;
+        let is_same = self.firewall.as_ref() == Some(table);
+        Ok((!is_same).then_some(Difference::Table))
+    }
+
+    fn replace(&mut self, table: &Table) -> Result<(), Unavailable> {
+        self.replaced += 1;
+        self.generation += 1;
+        self.firewall = Some(table.clone());
+        Ok(())
+    }
+
+    fn remove(&mut self, _name: &TableName) -> Result<(), Unavailable> {
+        if let Some(failure) = self.firewall_failures.pop_front() {
+            return Err(failure);
+        }
+        self.generation += 1;
+        self.firewall = None;
+        Ok(())
+    }
 }
 
 impl Ipvs for Fake {

@@ -100,7 +100,7 @@ pub enum Unavailable {
     #[error("the kernel has no IPVS; `modprobe ip_vs` loads it where it is a module")]
     Missing,
     /// It lets us do nothing.
-    #[error("the kernel refuses to speak of IPVS: {0}")]
+    #[error("the kernel refuses: {0}")]
     Refused(Refusal),
     /// It does not answer as it should.
     #[error("netlink: {0}")]

@@ -1,4 +1,4 @@
-//! The ledger: a file that says which services of IPVS are ours, so that whoever comes after a crash, or takes over,
+//! The ledger: a file that says which services of IPVS, and whether a table of nftables, are ours, so that whoever comes after a crash, or takes over,
 //! knows which to adopt and which to remove.
 //!
 //! Written before the kernel is told to add a service and after it has removed one; by rename and without fsync, for
@@ -17,11 +17,16 @@ use crate::network::ledger::{Discarded, END, Identity, header, lines, read, repl
 /// The first line; another version is discarded.
 const MAGIC: &str = "vipkeeper-services 1";
 
+/// The row of our table of nftables.
+const FIREWALL: &str = "nftables";
+
 /// What is ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rows {
     /// Services that are, or may come to be, in the kernel because of us.
     pub services: BTreeSet<ServiceKey>,
+    /// Whether our table of nftables is, or may come to be, in the kernel.
+    pub has_firewall: bool,
 }
 
 /// The file and what it says.
@@ -55,6 +60,12 @@ impl Ledger {
             is_written,
         };
         (ledger, discarded)
+    }
+
+    /// The instance that it is of.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.identity.instance
     }
 
     /// What it says.
@@ -95,6 +106,10 @@ fn render(rows: &Rows, identity: &Identity) -> String {
         }
         .ok();
     }
+    if rows.has_firewall {
+        text.push_str(FIREWALL);
+        text.push('\n');
+    }
     text.push_str(END);
     text.push('\n');
     text
@@ -111,6 +126,10 @@ fn parse(text: &str, identity: &Identity) -> Result<Rows, Discarded> {
 
 /// Reads one row into `rows`.
 fn row(line: &str, rows: &mut Rows) -> Option<()> {
+    if line == FIREWALL {
+        rows.has_firewall = true;
+        return Some(());
+    }
     let mut words = line.split(' ');
     let key = match words.next()? {
         "service" => ServiceKey::Address {
@@ -168,6 +187,7 @@ mod tests {
                 mark(Family::V6),
             ]
             .into(),
+            has_firewall: true,
         }
     }
 

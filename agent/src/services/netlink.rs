@@ -15,6 +15,7 @@ use vipkeeper_ipvs::{
 };
 
 use super::kernel::{Ipvs, Operation, Refusal, Unavailable};
+use super::nftables::Nfnetlink;
 use super::present::{Present, PresentDestination, PresentService};
 use crate::netlink::{BUFFER, retry};
 
@@ -25,10 +26,11 @@ const BATCH: usize = 64;
 /// answer is lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The kernel's IPVS.
+/// The kernel's IPVS and, by a socket of their own, its nftables.
 #[derive(Debug, Default)]
 pub struct Netlink {
     connection: Option<Connection>,
+    pub(super) nftables: Nfnetlink,
 }
 
 impl Ipvs for Netlink {
@@ -80,15 +82,8 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     fn open() -> Result<Self, Unavailable> {
-        let mut socket = Socket::new(NETLINK_GENERIC)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
-        // Answers without the request, which we know, and with the kernel's words.
-        socket.set_cap_ack(true)?;
-        socket.set_ext_ack(true)?;
-        SockRef::from(&socket).set_read_timeout(Some(PATIENCE))?;
         let mut connection = Self {
-            socket,
+            socket: open(NETLINK_GENERIC)?,
             // None has this number; it is asked for first.
             family: FamilyId(0),
             sequence: 0,
@@ -228,6 +223,21 @@ impl Connection {
             .for_each(each);
         Ok(())
     }
+}
+
+/// A socket of `protocol` that is connected to the kernel.
+///
+/// # Errors
+/// If the kernel has none for us.
+pub(super) fn open(protocol: isize) -> io::Result<Socket> {
+    let mut socket = Socket::new(protocol)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    // Answers without the request, which we know, and with the kernel's words.
+    socket.set_cap_ack(true)?;
+    socket.set_ext_ack(true)?;
+    SockRef::from(&socket).set_read_timeout(Some(PATIENCE))?;
+    Ok(socket)
 }
 
 /// What `answer` ends its request with, if it is the last.

@@ -23,8 +23,19 @@ pub struct Observed {
     pub services: BTreeMap<ServiceKey, ServiceReport>,
     /// Services of the kernel that are neither: untouched.
     pub others: usize,
+    /// How our table of nftables is.
+    pub firewall: FirewallReport,
     /// What was done so far.
     pub counts: Counts,
+}
+
+/// How our table of nftables is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FirewallReport {
+    /// Whether it does what the table says. Without anything to do: whether it is gone.
+    pub is_programmed: bool,
+    /// What is wrong with it.
+    pub trouble: Option<Trouble>,
 }
 
 /// How one service is.

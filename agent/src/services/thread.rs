@@ -5,9 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::sync::watch;
 use tracing::info;
 
+use super::firewall::{Nftables, table_name};
 use super::kernel::Ipvs;
 use super::ledger::Ledger;
 use super::mailbox::{Mailbox, Order};
@@ -28,9 +30,10 @@ pub struct Context {
 ///
 /// # Errors
 /// If the thread cannot wait, which ends the process.
-pub fn run<K: Ipvs>(kernel: K, ledger: Ledger, context: Context) -> anyhow::Result<()> {
+pub fn run<K: Ipvs + Nftables>(kernel: K, ledger: Ledger, context: Context) -> anyhow::Result<()> {
+    let table = table_name(ledger.instance()).context("the name of our table of nftables")?;
     let mut services = Services {
-        upkeep: Upkeep::new(kernel, ledger),
+        upkeep: Upkeep::new(kernel, ledger, table),
         duty: Duty::Keeps,
         context,
     };
@@ -57,7 +60,7 @@ struct Services<K> {
     context: Context,
 }
 
-impl<K: Ipvs> Services<K> {
+impl<K: Ipvs + Nftables> Services<K> {
     /// Gives how long there is nothing to do, if nobody rings; `None` is for ever.
     fn turn(&mut self) -> Option<Duration> {
         let mailbox = Arc::clone(&self.context.mailbox);

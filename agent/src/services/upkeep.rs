@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 use vipkeeper_ipvs::ServiceKey;
+use vipkeeper_nft::TableName;
 use vipkeeper_vrrp::Time;
 
+use super::firewall::{Firewall, Nftables, Tended};
 use super::holds::{self, Holds};
 use super::kernel::{Ipvs, Operation, Unavailable};
 use super::ledger::{Ledger, Rows};
@@ -20,7 +22,7 @@ use super::mailbox::Finished;
 use super::present::Present;
 use super::reconcile::reconcile;
 use super::refusal::{Circumstances, Meaning};
-use super::report::{Counts, Observed, ServiceReport, Trouble};
+use super::report::{Counts, FirewallReport, Observed, ServiceReport, Trouble};
 use super::table::Table;
 
 /// How often the kernel is read: statistics are that old at most, and what somebody took away is missing so long.
@@ -52,6 +54,7 @@ pub(super) struct Upkeep<K> {
     patience: Duration,
     read_due: Option<Time>,
     holds: Holds,
+    firewall: Firewall,
     /// Services that have been as the table says since it says so.
     settled: BTreeSet<ServiceKey>,
     /// How often in a row the kernel was not what it was thought to be.
@@ -59,8 +62,9 @@ pub(super) struct Upkeep<K> {
     counts: Counts,
 }
 
-impl<K: Ipvs> Upkeep<K> {
-    pub(super) fn new(kernel: K, ledger: Ledger) -> Self {
+impl<K: Ipvs + Nftables> Upkeep<K> {
+    /// `table` is the name of our table of nftables.
+    pub(super) fn new(kernel: K, ledger: Ledger, table: TableName) -> Self {
         Self {
             kernel,
             ledger,
@@ -73,6 +77,7 @@ impl<K: Ipvs> Upkeep<K> {
             patience: holds::SHORTEST,
             read_due: Some(Time::ZERO),
             holds: Holds::default(),
+            firewall: Firewall::new(table),
             settled: BTreeSet::new(),
             outdated: 0,
             counts: Counts::default(),
@@ -94,6 +99,7 @@ impl<K: Ipvs> Upkeep<K> {
     pub(super) fn look_anew(&mut self) {
         self.is_current = false;
         self.read_due = Some(Time::ZERO);
+        self.firewall.look_anew();
     }
 
     /// Does what is due.
@@ -107,15 +113,43 @@ impl<K: Ipvs> Upkeep<K> {
                 self.read_due = (!self.looked_for.is_empty()).then(|| ended + rest);
             }
         }
+        // Before the services that it is for; and where there is no IPVS, too.
+        self.tend(began);
         if self.is_current {
             self.mend(began);
+        }
+    }
+
+    /// Makes our table of nftables what it should be.
+    fn tend(&mut self, now: Time) {
+        let Some(desired) = self.desired.clone() else {
+            return;
+        };
+        let mut rows = self.ledger.rows().clone();
+        let wanted = desired.firewall();
+        if wanted.is_empty() && !rows.has_firewall {
+            return;
+        }
+        if !rows.has_firewall {
+            rows.has_firewall = true;
+            self.save(rows.clone());
+        }
+        match self.firewall.tend(&mut self.kernel, wanted, now) {
+            Tended::Right | Tended::Replaced => {}
+            Tended::PutBack => self.counts.repairs += 1,
+            Tended::Failed => self.counts.failures += 1,
+            Tended::Removed => {
+                rows.has_firewall = false;
+                self.save(rows);
+            }
         }
     }
 
     /// When the next turn is due, if nothing else happens.
     pub(super) fn next_due(&self) -> Option<Time> {
         let held = self.is_current.then(|| self.holds.next_due()).flatten();
-        self.read_due.into_iter().chain(held).min()
+        let firewall = self.firewall.next_due();
+        self.read_due.into_iter().chain(held).chain(firewall).min()
     }
 
     /// Removes everything that is ours.
@@ -146,8 +180,23 @@ impl<K: Ipvs> Upkeep<K> {
             table: self.desired.clone(),
             services: keys.iter().map(|key| (*key, self.report(key))).collect(),
             others: self.present.others,
+            firewall: self.firewall_report(),
             counts: self.counts,
         }
+    }
+
+    fn firewall_report(&self) -> FirewallReport {
+        let Some(desired) = &self.desired else {
+            return FirewallReport::default();
+        };
+        let wanted = desired.firewall();
+        if wanted.is_empty() && !self.ledger.rows().has_firewall {
+            return FirewallReport {
+                is_programmed: true,
+                trouble: None,
+            };
+        }
+        self.firewall.report(wanted)
     }
 
     fn report(&self, key: &ServiceKey) -> ServiceReport {
@@ -243,7 +292,10 @@ impl<K: Ipvs> Upkeep<K> {
     fn nothing_is_there(&mut self) {
         self.present = Present::default();
         if self.desired.is_some() {
-            self.save(Rows::default());
+            self.save(Rows {
+                services: BTreeSet::new(),
+                ..self.ledger.rows().clone()
+            });
         }
         if self.keys().is_empty() {
             self.read_due = Some(Time::ZERO);

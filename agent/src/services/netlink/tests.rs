@@ -17,7 +17,7 @@ use super::super::fake::examples::{address, destination, entry, key, service};
 use super::super::reconcile::reconcile;
 use super::super::table::{Entry, Table};
 use super::super::upkeep::Upkeep;
-use super::super::upkeep::tests::ledger;
+use super::super::upkeep::tests::{ledger, name};
 use super::*;
 use crate::clock;
 use crate::scratch::Directory;
@@ -247,7 +247,7 @@ fn real_a_crash_a_flush_and_a_foreign_service_are_lived_with() {
     let theirs = ipvsadm(&["-S", "-n"]);
     let wanted = [entry(80, &[(1, 1), (2, 0)]), entry(443, &[(1, 1)])];
     let table: Arc<Table> = Arc::new(wanted.into_iter().collect());
-    let mut upkeep = Upkeep::new(kernel, ledger(&directory));
+    let mut upkeep = Upkeep::new(kernel, ledger(&directory), name());
     upkeep.want(Arc::clone(&table));
     upkeep.turn(clock::now);
     let programmed = |upkeep: &Upkeep<Netlink>| {
@@ -258,7 +258,7 @@ fn real_a_crash_a_flush_and_a_foreign_service_are_lived_with() {
     assert_eq!(upkeep.observed().others, 1);
     let with_ours = ipvsadm(&["-S", "-n"]);
 
-    let mut upkeep = Upkeep::new(Netlink::default(), ledger(&directory));
+    let mut upkeep = Upkeep::new(Netlink::default(), ledger(&directory), name());
     upkeep.want(Arc::clone(&table));
     upkeep.turn(clock::now);
     assert_eq!(upkeep.observed().counts.operations, 0, "adopted");
@@ -288,7 +288,7 @@ fn real_a_thousand_services_with_ten_real_servers_each() {
     let destinations: Vec<_> = (1..=10).map(|number| (number, 1)).collect();
     let entries = (10_000..11_000).map(|port| entry(port, &destinations));
     let table: Arc<Table> = Arc::new(entries.collect());
-    let mut upkeep = Upkeep::new(kernel, ledger(&directory));
+    let mut upkeep = Upkeep::new(kernel, ledger(&directory), name());
     let timed = |what: &str, upkeep: &mut Upkeep<Netlink>| -> Duration {
         let before = Instant::now();
         upkeep.turn(clock::now);
@@ -314,7 +314,7 @@ fn real_a_thousand_services_with_ten_real_servers_each() {
     changed.insert(entry(10_500, &[(1, 1), (2, 5)]));
     upkeep.want(Arc::new(changed));
     timed("one service changed", &mut upkeep);
-    let mut upkeep = Upkeep::new(Netlink::default(), ledger(&directory));
+    let mut upkeep = Upkeep::new(Netlink::default(), ledger(&directory), name());
     upkeep.want(table);
     timed("restart", &mut upkeep);
     println!("{:?}", upkeep.observed().counts);

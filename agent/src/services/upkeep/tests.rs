@@ -1,11 +1,13 @@
 //! One turn after the other, on a kernel in memory and a clock of the test's.
 
 mod convergence;
+mod firewall;
 
 use nix::errno::Errno;
 
 use super::super::fake::examples::{address, destination, entry, key, present, service};
 use super::super::fake::{Fake, Intrusion};
+use super::super::firewall::table_name;
 use super::super::kernel::Refusal;
 use super::super::present::PresentService;
 use super::super::table::Entry;
@@ -21,6 +23,10 @@ fn identity() -> Identity {
     }
 }
 
+pub(in crate::services) fn name() -> TableName {
+    table_name("default").unwrap()
+}
+
 pub(in crate::services) fn ledger(directory: &Directory) -> Ledger {
     let (ledger, discarded) = Ledger::open(directory.path().join("services"), identity());
     assert_eq!(discarded, None);
@@ -31,7 +37,12 @@ pub(in crate::services) fn ledger(directory: &Directory) -> Ledger {
 pub(in crate::services) fn ledger_of(directory: &Directory, ports: &[u16]) -> Ledger {
     let mut ledger = ledger(directory);
     let services = ports.iter().map(|&port| key(port)).collect();
-    ledger.save(Rows { services }).unwrap();
+    ledger
+        .save(Rows {
+            services,
+            ..Rows::default()
+        })
+        .unwrap();
     ledger
 }
 
@@ -57,7 +68,7 @@ impl Bench {
             ..Fake::default()
         };
         Self {
-            upkeep: Upkeep::new(kernel, ledger),
+            upkeep: Upkeep::new(kernel, ledger, name()),
             now: Time::ZERO + Duration::from_secs(1_000),
             directory,
         }

@@ -112,10 +112,15 @@ fn bench(there: &[Entry], ours: &BTreeSet<ServiceKey>) -> Bench {
     let mut bench = Bench::new(there, &[]);
     let mut ledger = ledger(&bench.directory);
     let services = ours.clone();
-    ledger.save(Rows { services }).unwrap();
+    ledger
+        .save(Rows {
+            services,
+            ..Rows::default()
+        })
+        .unwrap();
     let mut kernel = std::mem::take(bench.kernel());
     kernel.ledger = None;
-    bench.upkeep = Upkeep::new(kernel, ledger);
+    bench.upkeep = Upkeep::new(kernel, ledger, name());
     bench
 }
 
