@@ -3,8 +3,32 @@
 //! Owns what is probed ([`Target`]), when, and what the answers amount to ([`Judgement`]). Never decides what follows
 //! from a judgement, touches no kernel table, and keeps nothing of what a server answers.
 //!
-//! - `verdict`: rise and fall, pure.
+//! - `prober`, `slot`: the targets, each probed when it is due, and word of every change. [`Prober`] is where to begin.
+//! - `verdict`, `schedule`: rise and fall, and the first times; pure.
+//! - `places`: how many at once.
+//! - `engine`: one probe, by `tcp`, `http`, `udp`, `dns`, `smtp`, `ping`, `grpc`, `file` and `exec`.
+//! - `outcome`: what one comes to, in words; `statistics`: in numbers.
 
+mod body;
+mod dns;
+mod engine;
+mod exec;
+mod file;
+mod grpc;
+mod http;
+mod http2;
+mod outcome;
+mod ping;
+mod places;
+mod prober;
+mod schedule;
+mod slot;
+mod smtp;
+mod socket;
+mod statistics;
+mod tcp;
+mod tls;
+mod udp;
 mod verdict;
 
 use std::collections::hash_map::DefaultHasher;
@@ -16,6 +40,8 @@ use std::time::Duration;
 
 use vipkeeper_crds::node_server::{NodeProbe, ProbeKind};
 
+pub use self::prober::{Change, Prober, Settings};
+pub use self::statistics::{Figures, OfKind, RESULTS, Statistics};
 pub use self::verdict::Verdict;
 
 /// What is asked, where from and how often: a probe without its target.
