@@ -37,10 +37,12 @@ use crate::election::Ports;
 use crate::inventory::Inventory;
 use crate::metrics::{self, Distributions};
 use crate::network;
+use crate::probe::Statistics;
 use crate::record;
 use crate::ring::Wake;
+use crate::services::{Observed, Report};
 use crate::source::Desired;
-use crate::state::{Finding, Health, Heartbeat, Realtime, State, Surroundings};
+use crate::state::{Finding, Health, Heartbeat, Realtime, Server, State, Surroundings};
 use crate::supply::Served;
 use crate::{sys, takeover};
 
@@ -73,10 +75,16 @@ pub struct Sources {
     pub ports: Arc<Ports>,
     /// The network thread.
     pub network: Arc<network::Vitals>,
+    /// What probes come to.
+    pub probes: Arc<Statistics>,
     /// Names of interfaces.
     pub inventory: watch::Receiver<Arc<Inventory>>,
     /// Findings of the configuration.
     pub desired: watch::Receiver<Arc<Desired>>,
+    /// How each virtual server stands.
+    pub reports: watch::Receiver<Arc<Vec<Report>>>,
+    /// What the kernel's IPVS has.
+    pub observed: watch::Receiver<Arc<Observed>>,
     /// What is drained.
     pub drains: Drains,
     /// What is served.
@@ -204,6 +212,7 @@ impl Admin {
             lateness: sources.ports.vitals.lateness(),
             health: Health::of(&sources.ports.vitals, &sources.network),
             heartbeat: Heartbeat::of(&served.heartbeat, &sources.ports.vitals),
+            servers: self.servers(),
             findings: self.findings(&served),
         };
         Ok(State::new(&snapshot, &inventory, wall, surroundings))
@@ -261,6 +270,13 @@ impl Admin {
             memory_locked: memory.is_ok(),
             reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
         }
+    }
+
+    fn servers(&self) -> Vec<Server> {
+        let reports = Arc::clone(&self.sources.reports.borrow());
+        let observed = Arc::clone(&self.sources.observed.borrow());
+        let servers = reports.iter().map(|r| Server::new(r, &observed));
+        servers.collect()
     }
 
     fn findings(&self, served: &Served) -> Vec<Finding> {

@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The instance whose files are not in a directory of their own.
 const DEFAULT_INSTANCE: &str = "default";
+/// Where the scripts of probes are, unless the command line says otherwise.
+const SCRIPTS_DIR: &str = "/etc/vipkeeper/scripts";
 /// Where state is, unless the command line says otherwise.
 const STATE_DIR: &str = "/var/lib/vipkeeper";
 
@@ -170,6 +172,10 @@ pub struct RunArgs {
     /// Where the ledger is.
     #[arg(long, default_value = STATE_DIR)]
     pub state_dir: PathBuf,
+    /// Where the scripts of probes of type Exec are; a probe names a file of it, never a path. As root they run as user
+    /// 65534, who must be able to read them.
+    #[arg(long, default_value = SCRIPTS_DIR)]
+    pub scripts_dir: PathBuf,
     /// Where /metrics, /healthz and /readyz are served: HOST:PORT, or :PORT for every address.
     #[arg(long, default_value = ":9650")]
     pub listen: String,
@@ -233,6 +239,8 @@ mod tests {
         let cli = parse(&["--manifests", "/etc/vipkeeper"]).unwrap();
         assert!(cli.verb.is_none());
         assert_eq!(cli.run.listen, ":9650");
+        let scripts = PathBuf::from("/etc/vipkeeper/scripts");
+        assert_eq!(cli.run.scripts_dir, scripts);
         assert_eq!(cli.run.state_dir(), PathBuf::from("/var/lib/vipkeeper"));
         assert_eq!(cli.run.place.run_dir(), PathBuf::from("/run/vipkeeper"));
     }

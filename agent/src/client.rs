@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use crate::state::{Problem, Router, State};
 
 mod notes;
+mod servers;
 
 /// An agent that does not answer within this time is ill.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -170,9 +171,26 @@ pub fn table(state: &State) -> String {
         "REASON",
         "LAST ADVERTISEMENT",
     ];
-    let mut rows = vec![header.map(str::to_owned)];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
     rows.extend(state.routers.iter().map(row));
-    let widths: Vec<usize> = (0..header.len())
+    let mut text = columns(&rows);
+    for router in &state.routers {
+        for problem in &router.evidence {
+            writeln!(text, "{}", line_of(router, problem)).ok();
+        }
+    }
+    if let Some(trouble) = &state.heartbeat.trouble {
+        writeln!(text, "warning: heartbeat: {trouble}").ok();
+    }
+    text.push_str(&servers::servers(state));
+    text.push_str(&notes::notes(state));
+    text
+}
+
+/// `rows`, the first of which is the header, with equal widths.
+fn columns(rows: &[Vec<String>]) -> String {
+    let count = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..count)
         .map(|column| {
             let cells = rows.iter().filter_map(|row| row.get(column));
             cells.map(String::len).max().unwrap_or(0)
@@ -187,15 +205,6 @@ pub fn table(state: &State) -> String {
         }
         writeln!(text, "{}", line.trim_end()).ok();
     }
-    for router in &state.routers {
-        for problem in &router.evidence {
-            writeln!(text, "{}", line_of(router, problem)).ok();
-        }
-    }
-    if let Some(trouble) = &state.heartbeat.trouble {
-        writeln!(text, "warning: heartbeat: {trouble}").ok();
-    }
-    text.push_str(&notes::notes(state));
     text
 }
 
@@ -223,7 +232,7 @@ fn line_of(router: &Router, problem: &Problem) -> String {
     line
 }
 
-fn row(router: &Router) -> [String; 10] {
+fn row(router: &Router) -> Vec<String> {
     let priority = if router.priority == router.effective_priority {
         router.priority.to_string()
     } else {
@@ -243,7 +252,7 @@ fn row(router: &Router) -> [String; 10] {
             )
         },
     );
-    [
+    vec![
         router.name.clone(),
         router.family.to_string(),
         router.virtual_router_id.to_string(),

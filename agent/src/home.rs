@@ -75,6 +75,18 @@ impl Home {
         self.state_dir.join("ledger")
     }
 
+    /// The file that says which services of the kernel are ours.
+    #[must_use]
+    pub fn services_file(&self) -> PathBuf {
+        self.state_dir.join("services")
+    }
+
+    /// The file of the verdicts of probes.
+    #[must_use]
+    pub fn verdicts_file(&self) -> PathBuf {
+        self.state_dir.join("verdicts")
+    }
+
     /// Locks both directories; `None` while another process has one of them.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use vipkeeper_vrrp::{NodeCounters, RouterCounters, StateName};
 use crate::state::{Router, State};
 
 mod distributions;
+mod servers;
 mod transitions;
 
 pub use distributions::Distributions;
@@ -36,6 +37,8 @@ pub fn render(state: &State, distributions: &Distributions) -> prometheus::Resul
     page.node_refusals(&state.counters)?;
     page.evidence(&state.routers)?;
     page.heartbeat(&state.heartbeat)?;
+    page.virtual_servers(&state.servers)?;
+    page.real_servers(&state.servers)?;
     page.threads(state)?;
     page.transitions(&state.routers)?;
     page.silence(&state.routers)?;

@@ -2,13 +2,14 @@
 //!
 //! | | Owned by | Ends |
 //! |---|---|---|
-//! | network, monitor, election | a thread each | with the process: an end of its own ends the process |
-//! | supply, telling, admin | tasks of the runtime | the same |
+//! | network, monitor, election, services | a thread each | with the process: an end of its own ends the process |
+//! | supply, director, telling, admin | tasks of the runtime | the same |
 //!
 //! On SIGTERM or SIGINT the election leaves (priority 0, and a handover where another router takes over), the
-//! network thread withdraws and restores, and the process ends: five seconds after the longest handover at most. A
-//! second signal cuts the handover short.
+//! network thread withdraws and restores, the services thread removes its services, and the process ends: ten seconds
+//! after the longest handover at most. A second signal cuts the handover short.
 
+mod serving;
 mod tasks;
 mod threads;
 
@@ -46,6 +47,7 @@ use crate::takeover::giving::{Assets, Outcome, give};
 use crate::takeover::taking::{Confirmation, Heir, Inheritance, Offer};
 use crate::takeover::{PROTOCOL, urgently};
 use crate::{clock, monitor, network, telling};
+use serving::Serving;
 use tasks::{Setup, Tasks};
 use threads::Threads;
 
@@ -284,6 +286,7 @@ impl Beginning {
 /// Everything, once it runs.
 struct Running {
     ports: Arc<Ports>,
+    serving: Serving,
     tasks: Tasks,
     stop: watch::Sender<bool>,
     gate: Arc<Mutex<Supplied>>,
@@ -317,6 +320,7 @@ impl Running {
             locks,
             listener: listener.as_fd().try_clone_to_owned()?,
         });
+        let serving = Serving::start(threads, &home, identity(&home)?)?;
         let workers = senses.with_network(threads, kernel, network)?;
         let mut supply = None;
         let confirmation = takeover.map(|takeover| {
@@ -335,6 +339,8 @@ impl Running {
         let (tasks, gate) = Tasks::start(Setup {
             home,
             workers,
+            serving: serving.clone(),
+            scripts_dir: args.scripts_dir.clone(),
             source,
             stopping,
             listener,
@@ -347,6 +353,7 @@ impl Running {
         info!(%node, %instance, version, takeover = is_takeover, "running");
         Ok(Self {
             ports,
+            serving,
             tasks,
             stop,
             gate,
@@ -405,6 +412,10 @@ impl Running {
             left = leave(&self.ports, self.tasks.supply) => left?,
             () = signals.end() => hasten(&self.ports).await?,
         }
+        // Their addresses are gone: nobody misses the services.
+        if timeout(GRACE, self.serving.finish()).await.is_err() {
+            warn!("services stay in the kernel: it does not answer");
+        }
         info!("left");
         Ok(())
     }
@@ -423,8 +434,12 @@ impl Running {
         };
         // No plan is delivered while somebody else may be about to get the sockets.
         let supplied = Arc::clone(&self.gate).lock_owned().await;
+        if let Err(error) = self.serving.release().await {
+            return Outcome::Stays(error);
+        }
         // While nobody knows whose the addresses are, nobody takes them off.
         if let Err(error) = guardian.disarm() {
+            self.serving.resume();
             return Outcome::Stays(error.into());
         }
         let assets = Arc::clone(&self.assets);
@@ -442,7 +457,10 @@ impl Running {
             .unwrap_or_else(|error| Outcome::Lost(anyhow!("handing over: {error}")));
         match outcome {
             Outcome::Given | Outcome::Lost(_) => {}
-            Outcome::Stays(_) | Outcome::Leaves(_) => guardian.arm(),
+            Outcome::Stays(_) | Outcome::Leaves(_) => {
+                guardian.arm();
+                self.serving.resume();
+            }
         }
         outcome
     }

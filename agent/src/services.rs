@@ -20,7 +20,8 @@
 //! | [`reconcile`] | what has to be done to make one of the other |
 //! | `upkeep` | when it is done, and what is learnt from refusals (`refusal`, `holds`) |
 //!
-//! Owns every service of IPVS that its ledger calls ours. Touches nothing of anybody else's, flushes nothing, and starts no program.
+//! Owns every service of IPVS that its ledger calls ours. Touches nothing of anybody else's, flushes nothing, and starts
+//! no program.
 
 pub mod director;
 #[cfg(test)]
@@ -44,7 +45,8 @@ mod verdicts;
 
 pub use self::director::{Channels, Director};
 pub use self::mailbox::{Finished, Mailbox};
-pub use self::model::{Model, Report};
+pub use self::model::{MemberStanding, Model, Report, Standing};
+pub use self::netlink::Netlink;
 pub use self::present::{Present, PresentDestination, PresentService};
 pub use self::report::{Counts, FirewallReport, Observed, ServiceReport, Trouble};
 pub use self::table::{Entry, Table};

@@ -4,6 +4,7 @@
 
 mod conflicts;
 mod evidence;
+mod servers;
 
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
@@ -16,6 +17,7 @@ use vipkeeper_vrrp::{
 use vipkeeper_wire::Family;
 
 pub use self::evidence::{Heartbeat, Problem};
+pub use self::servers::{RealServer, Server, Service, Traffic};
 use crate::election::{Lateness, Vitals};
 use crate::inventory::Inventory;
 use crate::network;
@@ -34,7 +36,7 @@ pub struct State {
     pub generation: Option<u64>,
     /// The router instances, in the configuration's order.
     pub routers: Vec<Router>,
-    /// Virtual servers; none yet in this version.
+    /// Virtual servers, by namespace and name.
     pub servers: Vec<Server>,
     /// What is counted for the node as a whole.
     pub counters: NodeCounters,
@@ -51,10 +53,6 @@ pub struct State {
     /// What the configuration's check found, and what its routers miss on this machine.
     pub findings: Vec<Finding>,
 }
-
-/// A virtual server: nothing can make one yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Server {}
 
 /// A router instance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -266,6 +264,8 @@ pub struct Surroundings {
     pub health: Health,
     /// The heartbeat between candidates, but for what the election counts.
     pub heartbeat: Heartbeat,
+    /// The virtual servers.
+    pub servers: Vec<Server>,
     /// What there is to know about the configuration.
     pub findings: Vec<Finding>,
 }
@@ -287,6 +287,7 @@ impl State {
             lateness,
             health,
             heartbeat,
+            servers,
             mut findings,
         } = surroundings;
         let at = snapshot.at;
@@ -307,7 +308,7 @@ impl State {
                 .iter()
                 .map(|router| Router::new(router, router.interface.map(name), at, wall))
                 .collect(),
-            servers: Vec::new(),
+            servers,
             counters: snapshot.counters,
             heartbeat: Heartbeat {
                 counters: snapshot.heartbeat,

@@ -8,6 +8,10 @@ ROUTER  FAMILY  VRID  INTERFACE  STATE       PRIORITY   ADDRESSES       SINCE   
 web     IPv4    51    eth0       Active      180 (200)  192.0.2.100 +1  2026-11-23T05:59:10.000Z  NoResponse        -
 db      IPv4    51    -          Initialize  200        192.0.2.7       2026-11-23T05:59:10.000Z  InterfaceMissing  192.0.2.1 (254) 73 ms ago
 warning: web IPv4: SplitBrain with 192.0.2.3 by Heartbeat since 2026-11-23T05:59:55.000Z
+
+SERVER        ROUTER  SERVICE             READY  KERNEL  ACTIVE  CONNECTIONS
+default/shop  web     TCP 192.0.2.100:80  1/2    wlc     3       40
+note: default/shop TCP 192.0.2.100:80: 10.0.0.2:8080 is out: HTTP: status 503
 warning: web IPv4: 192.0.2.101 could not be installed; the log says why
 note: web IPv4: advertisements refused or odd: Checksum 3
 warning: web.yaml:4:7: spec.nodes: two nodes have the same priority
@@ -27,6 +31,7 @@ fn what_keeps_the_election_from_real_time_is_said() {
 fn an_agent_that_serves_nothing_says_so() {
     let mut state = state();
     state.routers.clear();
+    state.servers.clear();
     state.findings.clear();
     state.foreign.clear();
     (state.ready, state.health.alive) = (false, false);

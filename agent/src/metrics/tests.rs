@@ -61,6 +61,10 @@ fn labels_are_bounded() {
     let page = page();
     let allowed = [
         "router",
+        "namespace",
+        "server",
+        "service",
+        "real_server",
         "family",
         "interface",
         "reason",

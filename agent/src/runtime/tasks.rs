@@ -1,5 +1,6 @@
 //! The tasks of the runtime: made of what the threads left, none ends by itself.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::anyhow;
@@ -7,6 +8,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::serving::Serving;
 use super::{Senses, Workers};
 use crate::admin::{Admin, Sources, Successor};
 use crate::drain::Drains;
@@ -29,6 +31,8 @@ pub(super) struct Tasks {
 pub(super) struct Setup {
     pub(super) home: Home,
     pub(super) workers: Workers,
+    pub(super) serving: Serving,
+    pub(super) scripts_dir: PathBuf,
     pub(super) source: Source,
     pub(super) stopping: watch::Receiver<bool>,
     pub(super) listener: TcpListener,
@@ -56,13 +60,25 @@ impl Tasks {
         let drains = Drains::open(&setup.home.state_dir);
         let drained = drains.watch();
         let desired = setup.source.desired();
+        let mut others = JoinSet::new();
+        let probes = Arc::default();
+        let reports = setup.serving.direct(
+            desired.clone(),
+            setup.home.verdicts_file(),
+            setup.scripts_dir,
+            Arc::clone(&probes),
+            &mut others,
+        );
         let admin = Admin::new(Sources {
             node: setup.home.node,
             instance: setup.home.instance,
             ports: Arc::clone(&ports),
             network,
+            probes,
             inventory: inventory.clone(),
             desired: desired.clone(),
+            reports: reports.clone(),
+            observed: setup.serving.observed.clone(),
             drains,
             served: serving.clone(),
             memory: setup.memory,
@@ -82,7 +98,6 @@ impl Tasks {
         }
         let gate = supply.gate();
         let (tell, news) = watch::channel(0);
-        let mut others = JoinSet::new();
         others.spawn(telling::tell_events(
             ports,
             inventory.clone(),

@@ -3,7 +3,8 @@
 //! One task of the runtime. Owns the [`Model`] and offers what it says to the services thread, to the prober and to
 //! status. Never talks to the kernel, and decides nothing itself.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -17,7 +18,7 @@ use super::model::{Model, Report};
 use super::verdicts::Verdicts;
 use super::{Mailbox, Observed, Table};
 use crate::clock;
-use crate::probe::{Judgement, Target};
+use crate::probe::{Judgement, Prober, Settings, Statistics, Target};
 use crate::source::Desired;
 
 /// How many judgements are taken in at once; one table follows from all of them.
@@ -30,14 +31,10 @@ const SAVING: Duration = Duration::from_secs(1);
 pub struct Channels {
     /// The configuration.
     pub desired: watch::Receiver<Arc<Desired>>,
-    /// What the probes say.
-    pub judged: mpsc::Receiver<(Target, Judgement)>,
     /// What the kernel has.
     pub observed: watch::Receiver<Arc<Observed>>,
     /// The services thread.
     pub mailbox: Arc<Mailbox>,
-    /// The prober.
-    pub targets: watch::Sender<Arc<HashSet<Target>>>,
     /// How each server stands.
     pub reports: watch::Sender<Arc<Vec<Report>>>,
 }
@@ -46,6 +43,8 @@ pub struct Channels {
 #[derive(Debug)]
 pub struct Director {
     channels: Channels,
+    /// What the prober is asked.
+    targets: watch::Sender<Arc<HashSet<Target>>>,
     model: Model,
     verdicts: Verdicts,
     /// What was offered last.
@@ -60,6 +59,7 @@ impl Director {
     pub fn new(channels: Channels, verdicts: PathBuf) -> Self {
         Self {
             channels,
+            targets: watch::channel(Arc::default()).0,
             model: Model::default(),
             verdicts: Verdicts::open(verdicts, SystemTime::now()),
             table: None,
@@ -67,21 +67,31 @@ impl Director {
         }
     }
 
-    /// Runs until the process ends.
+    /// Runs until the process ends; scripts of probes are in `scripts_dir`, and probes are counted in `statistics`.
     ///
     /// # Errors
     /// If one of those it hears is gone, which ends the process.
-    pub async fn run(mut self) -> anyhow::Result<()> {
-        self.begin().await?;
+    pub async fn run(
+        mut self,
+        scripts_dir: PathBuf,
+        statistics: Arc<Statistics>,
+    ) -> anyhow::Result<()> {
+        let known = self.begin().await?;
+        let prober = Prober::new(Settings {
+            scripts_dir,
+            seed: RandomState::new().build_hasher().finish(),
+            known,
+            statistics,
+        });
+        // Bounded: the prober keeps the latest of each target until there is room.
+        let (changes, mut judgements) = mpsc::channel(BATCH);
+        let mut prober = tokio::spawn(prober.run(self.targets.subscribe(), changes));
         let mut judged = Vec::with_capacity(BATCH);
         let mut saving = interval(SAVING);
         loop {
             self.publish();
             let Channels {
-                desired,
-                judged: judgements,
-                observed,
-                ..
+                desired, observed, ..
             } = &mut self.channels;
             tokio::select! {
                 changed = desired.changed() => {
@@ -93,6 +103,10 @@ impl Director {
                         bail!("the prober ended");
                     }
                     self.judge(&mut judged);
+                }
+                ended = &mut prober => {
+                    ended.context("the prober")?;
+                    bail!("the prober ended");
                 }
                 changed = observed.changed() => {
                     changed.context("the services thread ended")?;
@@ -107,13 +121,13 @@ impl Director {
         }
     }
 
-    /// Waits until it is known what the kernel has, and what it should have.
-    async fn begin(&mut self) -> anyhow::Result<()> {
+    /// Waits until it is known what the kernel has, and what it should have; gives what is known of the targets.
+    async fn begin(&mut self) -> anyhow::Result<HashMap<Target, Judgement>> {
         let observed = &mut self.channels.observed;
         let known = |o: &Arc<Observed>| o.at.is_some() || o.trouble.is_some();
         let kernel = observed.wait_for(known).await;
         self.model
-            .inherit(&kernel.context("the services thread ended")?.clone());
+            .inherit(&*kernel.context("the services thread ended")?);
         let desired = &mut self.channels.desired;
         let verified = |d: &Arc<Desired>| d.generation > 0;
         desired
@@ -121,7 +135,7 @@ impl Director {
             .await
             .context("the source ended")?;
         self.configure();
-        Ok(())
+        Ok(self.model.judgements().clone())
     }
 
     fn configure(&mut self) {
@@ -132,7 +146,7 @@ impl Director {
         let targets = self.model.targets();
         let known = self.verdicts.of(&targets, SystemTime::now());
         self.model.judge(known);
-        self.channels.targets.send_if_modified(|last| {
+        self.targets.send_if_modified(|last| {
             let differs = **last != targets;
             if differs {
                 *last = Arc::new(targets);
@@ -166,8 +180,7 @@ impl Director {
             self.channels.mailbox.offer(Arc::clone(&table));
             self.table = Some(table);
         }
-        let observed = Arc::clone(&self.channels.observed.borrow());
-        let reports = self.model.reports(&observed);
+        let reports = self.model.reports();
         self.channels.reports.send_if_modified(|last| {
             let differs = **last != reports;
             if differs {

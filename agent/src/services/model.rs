@@ -9,6 +9,7 @@
 //! - `member`: one real server of one listener.
 //! - `quorum`: whether enough of them are healthy.
 //! - `report`: what is said of each server.
+//! - `words`: the API's words in the kernel's.
 
 mod listing;
 mod member;
@@ -16,18 +17,21 @@ mod quorum;
 mod report;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use vipkeeper_compiler::{Endpoint, Endpoints, ServiceName};
-use vipkeeper_crds::node_server::{Listener, Members, NodeServer, NodeSorryServer, ServerName};
-use vipkeeper_crds::server::{InitialState, PersistenceEngine, Protocol, SchedulerName};
-use vipkeeper_crds::{AddressFamily, NodeConfigSpec};
+use vipkeeper_crds::NodeConfigSpec;
+use vipkeeper_crds::node_server::{
+    Listener, Members, NodeForwarding, NodeServer, NodeSorryServer, ServerName,
+};
+use vipkeeper_crds::server::InitialState;
 use vipkeeper_ipvs as ipvs;
-use vipkeeper_ipvs::{Destination, DestinationCounters, DestinationKey, Service, ServiceKey};
+use vipkeeper_ipvs::{Destination, DestinationCounters, DestinationKey, ServiceKey};
+use vipkeeper_nft::Ruleset;
 use vipkeeper_vrrp::Time;
 
 use super::{Entry, Observed, Table};
@@ -35,7 +39,7 @@ use crate::probe::{Judgement, Target};
 use member::{Health, Leaving, Member, Place};
 use quorum::Weights;
 
-pub use report::Report;
+pub use report::{MemberStanding, Report, Standing};
 
 /// A real server that leaves is looked at no earlier than this: connections that were on their way have arrived by then.
 const SETTLING: Duration = Duration::from_secs(2);
@@ -96,7 +100,7 @@ impl Model {
         for (name, server) in &self.servers {
             let endpoints = endpoints_of(name, &server.config, endpoints);
             for listener in &server.config.listeners {
-                let key = service_key(listener);
+                let key = words::service_key(listener);
                 let mut slot = before.remove(&key).unwrap_or_else(|| Slot {
                     server: name.clone(),
                     listener: listener.clone(),
@@ -169,7 +173,30 @@ impl Model {
             let server = self.servers.get(&slot.server)?;
             Some(slot.entry(*key, &server.config, &self.judgements))
         });
-        entries.collect()
+        let mut table: Table = entries.collect();
+        table.set_firewall(self.firewall());
+        table
+    }
+
+    /// The source translation that FullNAT needs. It is a listener's: the compiler refuses NAT beside it.
+    fn firewall(&self) -> Ruleset {
+        let mut rules = Ruleset::default();
+        for (key, slot) in &self.slots {
+            let server = self.servers.get(&slot.server).map(|s| &s.config);
+            if !server.is_some_and(|server| slot.masquerades(server)) {
+                continue;
+            }
+            match words::firewall_key(key) {
+                words::FirewallKey::Traffic(traffic) => {
+                    rules.masqueraded.insert(traffic);
+                }
+                words::FirewallKey::Mark(mark) => {
+                    rules.masqueraded_marks.insert(mark);
+                }
+                words::FirewallKey::None => {}
+            }
+        }
+        rules
     }
 
     /// Whether each listener has its quorum now.
@@ -246,6 +273,15 @@ impl Slot {
         server.sorry.as_ref().filter(|_| serves)
     }
 
+    /// Whether packets go out with an address of this node as source.
+    fn masquerades(&self, server: &NodeServer) -> bool {
+        let full = |way: NodeForwarding| way == NodeForwarding::FullNat;
+        let sorry = server.sorry.as_ref().and_then(|s| s.forwarding);
+        full(server.forwarding)
+            || sorry.is_some_and(full)
+            || self.members.values().any(|m| full(m.listed.forwarding))
+    }
+
     fn entry(
         &self,
         key: ServiceKey,
@@ -253,7 +289,7 @@ impl Slot {
         judgements: &HashMap<Target, Judgement>,
     ) -> Entry {
         let sorry = self.sorry(server);
-        let mut entry = Entry::new(service(key, server));
+        let mut entry = Entry::new(words::service(key, server));
         for (at, member) in &self.members {
             let health = member.health(judgements);
             let Some(weight) = member.weight(&health, server.on_failure) else {
@@ -314,74 +350,6 @@ fn presumed(
     }
 }
 
-fn service(key: ServiceKey, server: &NodeServer) -> Service {
-    let family = key.family();
-    let persistence = server.persistence.and_then(|persistence| {
-        let length = match family {
-            ipvs::Family::V4 => persistence.ipv4_prefix_length,
-            ipvs::Family::V6 => persistence.ipv6_prefix_length,
-        };
-        Some(ipvs::Persistence {
-            timeout: persistence.seconds,
-            netmask: ipvs::Netmask::prefix(family, length)?,
-        })
-    });
-    let engine = server.persistence.and_then(|p| p.engine);
-    Service {
-        key,
-        scheduler: scheduler(server.scheduler.name),
-        flags: ipvs::ServiceFlags {
-            one_packet: server.one_packet,
-            scheduler_1: server.scheduler.fallback,
-            scheduler_2: server.scheduler.by_port,
-            scheduler_3: false,
-        },
-        persistence,
-        engine: engine.map(|engine| match engine {
-            PersistenceEngine::Sip => name("sip"),
-        }),
-    }
-}
-
-fn scheduler(scheduler: SchedulerName) -> ipvs::SchedulerName {
-    name(scheduler.as_str())
-}
-
-/// A name of the API as the kernel's.
-#[expect(
-    clippy::expect_used,
-    reason = "those of the API are constants of 2 to 5 letters"
-)]
-fn name<T: FromStr<Err = ipvs::InvalidName>>(name: &str) -> T {
-    name.parse().expect("a short name")
-}
-
-fn service_key(listener: &Listener) -> ServiceKey {
-    match listener {
-        Listener::Address {
-            address,
-            port,
-            protocol,
-            ..
-        } => ServiceKey::Address {
-            protocol: match protocol {
-                Protocol::Tcp => ipvs::Protocol::Tcp,
-                Protocol::Udp => ipvs::Protocol::Udp,
-                Protocol::Sctp => ipvs::Protocol::Sctp,
-            },
-            address: *address,
-            port: *port,
-        },
-        Listener::Mark { mark, family } => ServiceKey::Mark {
-            family: match family {
-                AddressFamily::V4 => ipvs::Family::V4,
-                AddressFamily::V6 => ipvs::Family::V6,
-            },
-            mark: *mark,
-        },
-    }
-}
-
 fn sorry_destination(
     listener: &Listener,
     server: &NodeServer,
@@ -393,7 +361,7 @@ fn sorry_destination(
             address: sorry.address,
             port: listing::port_of(listener, sorry.port, way),
         },
-        forwarding: member::forwarding(way),
+        forwarding: words::forwarding(way),
         weight: SORRY_WEIGHT,
         upper_threshold: 0,
         lower_threshold: 0,

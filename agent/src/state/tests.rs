@@ -146,6 +146,7 @@ pub(crate) fn state() -> State {
             refused: 2,
             ..Heartbeat::default()
         },
+        servers: vec![server()],
         findings: vec![Finding {
             severity: "warning".to_owned(),
             place: "web.yaml:4:7".to_owned(),
@@ -153,6 +154,58 @@ pub(crate) fn state() -> State {
         }],
     };
     State::new(&snapshot, &inventory, wall, surroundings)
+}
+
+/// Two real servers, one of them out.
+fn server() -> Server {
+    let healthy = RealServer {
+        address: "10.0.0.1:8080".to_owned(),
+        sorry: false,
+        healthy: true,
+        reason: None,
+        leaving: false,
+        weight: Some(2),
+        trouble: None,
+        active_connections: 3,
+        inactive_connections: 1,
+        counters: Traffic {
+            connections: 40,
+            incoming_packets: 400,
+            outgoing_packets: 300,
+            incoming_bytes: 20_000,
+            outgoing_bytes: 1_000_000,
+        },
+    };
+    let unhealthy = RealServer {
+        address: "10.0.0.2:8080".to_owned(),
+        healthy: false,
+        reason: Some("HTTP: status 503".to_owned()),
+        weight: None,
+        active_connections: 0,
+        inactive_connections: 0,
+        counters: Traffic::default(),
+        ..healthy.clone()
+    };
+    Server {
+        namespace: "default".to_owned(),
+        name: "shop".to_owned(),
+        router: "web".to_owned(),
+        generation: 4,
+        programmed: true,
+        quorum: Some(true),
+        sorry: false,
+        healthy: 1,
+        total: 2,
+        services: vec![Service {
+            service: "TCP 192.0.2.100:80".to_owned(),
+            scheduler: Some("wlc".to_owned()),
+            programmed: true,
+            trouble: None,
+            quorum: Some(true),
+            counters: healthy.counters,
+            real_servers: vec![healthy, unhealthy],
+        }],
+    }
 }
 
 fn kind(from: StateName, to: StateName, reason: Reason) -> vipkeeper_vrrp::Transitions {
@@ -214,7 +267,32 @@ fn the_documented_fields_have_their_documented_names() {
         json!({"from": "192.0.2.1", "priority": 254, "ageMs": 73})
     );
     assert_eq!(state["routers"][1]["interface"], Value::Null);
-    assert_eq!(state["servers"], json!([]));
+    let mut server = state["servers"][0].clone();
+    let real_servers = server["services"][0]["realServers"].take();
+    let traffic = json!({
+        "connections": 40, "incomingPackets": 400, "outgoingPackets": 300,
+        "incomingBytes": 20_000, "outgoingBytes": 1_000_000,
+    });
+    assert_eq!(
+        server,
+        json!({
+            "namespace": "default", "name": "shop", "router": "web", "generation": 4,
+            "programmed": true, "quorum": true, "sorry": false, "healthy": 1, "total": 2,
+            "services": [{
+                "service": "TCP 192.0.2.100:80", "scheduler": "wlc", "programmed": true, "quorum": true,
+                "counters": traffic, "realServers": null,
+            }],
+        })
+    );
+    assert_eq!(
+        real_servers[0],
+        json!({
+            "address": "10.0.0.1:8080", "healthy": true, "weight": 2,
+            "activeConnections": 3, "inactiveConnections": 1, "counters": traffic,
+        })
+    );
+    assert_eq!(real_servers[1]["reason"], "HTTP: status 503");
+    assert_eq!(real_servers[1]["weight"], Value::Null);
     assert_eq!(state["counters"]["vridErrors"], 4);
     assert_eq!(
         state["realtime"],

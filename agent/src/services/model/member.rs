@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use vipkeeper_crds::node_server::NodeForwarding;
-use vipkeeper_crds::server::{InitialState, OnFailure, TunnelChecksum};
+use vipkeeper_crds::server::{InitialState, OnFailure};
 use vipkeeper_ipvs as ipvs;
 use vipkeeper_vrrp::Time;
 
+use super::words;
 use crate::probe::{Judgement, Target};
 
 /// What the list says of a real server.
@@ -102,34 +103,10 @@ impl Member {
     pub(super) fn destination(&self, key: ipvs::DestinationKey, weight: u32) -> ipvs::Destination {
         ipvs::Destination {
             key,
-            forwarding: forwarding(self.listed.forwarding),
+            forwarding: words::forwarding(self.listed.forwarding),
             weight,
             upper_threshold: self.listed.upper_threshold,
             lower_threshold: self.listed.lower_threshold,
         }
-    }
-}
-
-/// The kernel's word for a way of forwarding. The source address of FullNAT is not IPVS's to change.
-pub(super) fn forwarding(forwarding: NodeForwarding) -> ipvs::Forwarding {
-    match forwarding {
-        NodeForwarding::Nat | NodeForwarding::FullNat => ipvs::Forwarding::Masquerade,
-        NodeForwarding::DirectRouting => ipvs::Forwarding::DirectRoute,
-        NodeForwarding::Ipip => ipvs::Forwarding::Tunnel(ipvs::Tunnel::Ipip),
-        NodeForwarding::Gre { checksum } => ipvs::Forwarding::Tunnel(ipvs::Tunnel::Gre {
-            checksum: self::checksum(checksum),
-        }),
-        NodeForwarding::Gue { port, checksum } => ipvs::Forwarding::Tunnel(ipvs::Tunnel::Gue {
-            port,
-            checksum: self::checksum(checksum),
-        }),
-    }
-}
-
-fn checksum(checksum: TunnelChecksum) -> ipvs::TunnelChecksum {
-    match checksum {
-        TunnelChecksum::None => ipvs::TunnelChecksum::None,
-        TunnelChecksum::Full => ipvs::TunnelChecksum::Full,
-        TunnelChecksum::Remote => ipvs::TunnelChecksum::Remote,
     }
 }

@@ -1,16 +1,16 @@
 //! What is said of each virtual server: for status, metrics and `/state`. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vipkeeper_crds::node_server::ServerName;
+use vipkeeper_crds::server::InitialState;
 use vipkeeper_ipvs::{DestinationKey, ServiceKey};
 
-use super::member::Health;
+use super::member::{Health, Member};
 use super::{Model, Slot};
-use crate::services::{Observed, Trouble};
 
-/// What is said of a real server that has not been judged.
+/// What is said of a real server that nobody has judged.
 const UNJUDGED: &str = "not probed yet";
 
 /// How a virtual server stands on this node.
@@ -22,100 +22,98 @@ pub struct Report {
     pub router: Arc<str>,
     /// The generation of the object that is served.
     pub generation: i64,
-    /// Whether the kernel has what it should have, of every listener.
-    pub is_programmed: bool,
-    /// Whether every listener has a quorum; `None` while that cannot be told.
+    /// Its listeners, a service of the kernel each.
+    pub services: BTreeMap<ServiceKey, Standing>,
+}
+
+/// How a listener stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether enough real servers are healthy; `None` while that cannot be told.
     pub quorum: Option<bool>,
-    /// Whether a sorry server serves on any listener.
-    pub sorry: bool,
-    /// The real servers that are not leaving: by address and port, why one is not healthy.
-    pub real_servers: BTreeMap<DestinationKey, Option<Arc<str>>>,
-    /// How many are leaving.
-    pub leaving: usize,
-    /// What the kernel says against it.
-    pub troubles: BTreeMap<ServiceKey, Trouble>,
+    /// Where the sorry server is, while it serves.
+    pub sorry: Option<DestinationKey>,
+    /// The real servers.
+    pub members: BTreeMap<DestinationKey, MemberStanding>,
+}
+
+/// How a real server stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberStanding {
+    /// Why it is not healthy; `None` if it is.
+    pub why_not: Option<Arc<str>>,
+    /// Whether it leaves.
+    pub is_leaving: bool,
 }
 
 impl Report {
-    /// How many real servers are healthy.
+    /// Whether every listener has a quorum; `None` while that cannot be told.
     #[must_use]
-    pub fn healthy(&self) -> usize {
-        self.real_servers.values().filter(|r| r.is_none()).count()
+    pub fn quorum(&self) -> Option<bool> {
+        let mut all = self.services.values().map(|s| s.quorum);
+        if all.clone().any(|q| q == Some(false)) {
+            return Some(false);
+        }
+        all.all(|q| q.is_some()).then_some(true)
+    }
+
+    /// Whether a sorry server serves on any listener.
+    #[must_use]
+    pub fn sorry(&self) -> bool {
+        self.services.values().any(|s| s.sorry.is_some())
+    }
+
+    /// The real servers that do not leave, each once, with why one is not healthy.
+    #[must_use]
+    pub fn real_servers(&self) -> BTreeMap<DestinationKey, Option<Arc<str>>> {
+        let members = self.services.values().flat_map(|s| &s.members);
+        let present = members.filter(|(_, m)| !m.is_leaving);
+        present.map(|(key, m)| (*key, m.why_not.clone())).collect()
     }
 }
 
 impl Model {
     /// What is said of every server, by namespace and name.
     #[must_use]
-    pub fn reports(&self, observed: &Observed) -> Vec<Report> {
-        let mut reports: BTreeMap<&ServerName, (Report, BTreeSet<DestinationKey>)> = self
-            .servers
-            .iter()
-            .map(|(name, server)| {
-                let report = Report {
-                    server: name.clone(),
-                    router: Arc::clone(&server.router),
-                    generation: server.config.generation,
-                    is_programmed: true,
-                    quorum: Some(true),
-                    sorry: false,
-                    real_servers: BTreeMap::new(),
-                    leaving: 0,
-                    troubles: BTreeMap::new(),
-                };
-                (name, (report, BTreeSet::new()))
-            })
-            .collect();
+    pub fn reports(&self) -> Vec<Report> {
+        let mut services: BTreeMap<&ServerName, BTreeMap<ServiceKey, Standing>> = BTreeMap::new();
         for (key, slot) in &self.slots {
-            if let (Some((report, leaving)), Some(server)) = (
-                reports.get_mut(&slot.server),
-                self.servers.get(&slot.server),
-            ) {
-                report.sorry |= slot.sorry(&server.config).is_some();
-                self.of_slot(slot, report, leaving);
-                report.of_kernel(key, observed);
-            }
+            let own = services.entry(&slot.server).or_default();
+            own.insert(*key, self.standing(slot));
         }
-        let finish = |(mut report, leaving): (Report, BTreeSet<DestinationKey>)| {
-            report.leaving = leaving.len();
-            report
+        let report = |(name, server): (&ServerName, &super::Server)| Report {
+            server: name.clone(),
+            router: Arc::clone(&server.router),
+            generation: server.config.generation,
+            services: services.remove(name).unwrap_or_default(),
         };
-        reports.into_values().map(finish).collect()
+        self.servers.iter().map(report).collect()
     }
 
-    fn of_slot(&self, slot: &Slot, report: &mut Report, leaving: &mut BTreeSet<DestinationKey>) {
-        report.quorum = match (report.quorum, slot.quorum) {
-            (Some(false), _) | (_, Some(false)) => Some(false),
-            (None, _) | (_, None) => None,
-            (Some(true), Some(true)) => Some(true),
-        };
-        for (key, member) in &slot.members {
-            if member.leaving.is_some() {
-                leaving.insert(*key);
-                continue;
-            }
-            let why = match member.health(&self.judgements) {
-                Health::Up(_) => None,
-                Health::Down(reason) => Some(reason),
-                Health::Unjudged => match member.presumed {
-                    vipkeeper_crds::server::InitialState::Up => None,
-                    vipkeeper_crds::server::InitialState::Down => Some(UNJUDGED.into()),
-                },
-            };
-            report.real_servers.insert(*key, why);
+    fn standing(&self, slot: &Slot) -> Standing {
+        let members = slot.members.iter();
+        let members = members.map(|(key, member)| (*key, self.member(member)));
+        let config = self.servers.get(&slot.server).map(|s| &s.config);
+        let sorry = config.and_then(|config| {
+            let sorry = slot.sorry(config)?;
+            Some(super::sorry_destination(&slot.listener, config, sorry).key)
+        });
+        Standing {
+            quorum: slot.quorum,
+            sorry,
+            members: members.collect(),
         }
     }
-}
 
-impl Report {
-    fn of_kernel(&mut self, key: &ServiceKey, observed: &Observed) {
-        let service = observed.services.get(key);
-        self.is_programmed &= service.is_some_and(|s| s.is_programmed);
-        let own = service.and_then(|s| s.trouble.as_ref());
-        let of_real_server = || service.and_then(|s| s.destinations.values().next());
-        let trouble = observed.trouble.as_ref().or(own).or_else(of_real_server);
-        if let Some(trouble) = trouble {
-            self.troubles.insert(*key, trouble.clone());
+    fn member(&self, member: &Member) -> MemberStanding {
+        let why_not = match (member.health(&self.judgements), member.presumed) {
+            (Health::Up(_), _) | (Health::Unjudged, InitialState::Up) => None,
+            (Health::Down(reason), _) => Some(reason),
+            (Health::Unjudged, InitialState::Down) => Some(UNJUDGED.into()),
+        };
+        MemberStanding {
+            why_not,
+            is_leaving: member.leaving.is_some(),
         }
     }
 }
