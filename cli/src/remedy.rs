@@ -1,4 +1,4 @@
-//! What to do about a condition of a VirtualRouter.
+//! What to do about a condition.
 
 use vipkeeper_crds::conditions::{Condition, Reason};
 
@@ -10,7 +10,7 @@ pub(crate) fn is_abnormal(condition: &Condition) -> bool {
 /// What to do about `reason`; empty where there is nothing but to wait.
 pub(crate) const fn remedy(reason: Reason) -> &'static str {
     match reason {
-        Reason::Valid | Reason::OneActive => "",
+        Reason::Valid | Reason::OneActive | Reason::Serving => "",
         Reason::Invalid => {
             "mend the field that the message names; until then what ran before runs on"
         }
@@ -62,6 +62,22 @@ pub(crate) const fn remedy(reason: Reason) -> &'static str {
             "see spec.interface, and the interfaces of the node: kubectl get vkc -o yaml"
         }
         Reason::CandidatesMissing => "see that the listed nodes exist and run the agent",
+        Reason::RouterMissing => "create or mend the VirtualRouter, or change spec.routerRef",
+        Reason::NotAllowed => "ask the owner of the VirtualRouter to extend its spec.attach",
+        Reason::ConfigMapMissing => "create the ConfigMap with the key beside the VirtualServer",
+        Reason::NotServed => "see the VirtualRouter: no node holds its addresses",
+        Reason::TooFewHealthy | Reason::SorryServing | Reason::RealServersUnhealthy => {
+            "see status.nodes: which real servers are out, and which probe said so"
+        }
+        Reason::IpvsMissing => "load the kernel's module on the node: modprobe ip_vs",
+        Reason::SchedulerMissing => {
+            "load its module on the node: modprobe ip_vs_NAME; or choose another spec.scheduler"
+        }
+        Reason::SettingMissing => "run the command of the message on the node",
+        Reason::ServiceMissing => "see that the Service exists and has EndpointSlices",
+        Reason::ForeignService => {
+            "see `ipvsadm -Ln` on the node: remove that service there, or the port here"
+        }
     }
 }
 

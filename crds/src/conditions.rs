@@ -34,7 +34,8 @@ pub struct Condition {
 pub enum ConditionType {
     /// No rule is broken, and candidates have it.
     Accepted,
-    /// Exactly one confirmed Active per family, and its addresses are programmed.
+    /// Exactly one confirmed Active per family, and its addresses are programmed; of a VirtualServer: the node that
+    /// holds the addresses spreads connections over enough real servers.
     Ready,
     /// More than one node is Active for a family.
     SplitBrain,
@@ -47,6 +48,8 @@ pub enum ConditionType {
     AddressConflict,
     /// Advertisements of a peer are refused.
     PeerRejected,
+    /// Fewer real servers are healthy than `spec.quorum` asks for.
+    QuorumLost,
     /// It works, but less well than asked.
     Degraded,
 }
@@ -63,6 +66,7 @@ impl ConditionType {
             Self::VridConflict => "VRIDConflict",
             Self::AddressConflict => "AddressConflict",
             Self::PeerRejected => "PeerRejected",
+            Self::QuorumLost => "QuorumLost",
             Self::Degraded => "Degraded",
         }
     }
@@ -77,6 +81,7 @@ impl ConditionType {
             | Self::VridConflict
             | Self::AddressConflict
             | Self::PeerRejected
+            | Self::QuorumLost
             | Self::Degraded => ConditionStatus::False,
         }
     }
@@ -114,7 +119,7 @@ pub enum Reason {
     Valid,
     /// `Accepted`: a rule is broken; the message names the field.
     Invalid,
-    /// `Accepted`: an older object has the address or the VRID.
+    /// `Accepted`: an older object has the address, the VRID, the port or the mark.
     Conflict,
     /// `Accepted`: a Secret or key that is referred to does not exist.
     SecretMissing,
@@ -122,18 +127,32 @@ pub enum Reason {
     NoCandidates,
     /// `Accepted`: the agent of a candidate is too old for what is asked.
     UnsupportedFeature,
+    /// `Accepted` of a VirtualServer: its router does not exist, or is refused itself.
+    RouterMissing,
+    /// `Accepted` of a VirtualServer: its router's `attach` does not let it have what it asks for.
+    NotAllowed,
+    /// `Accepted` of a VirtualServer: a ConfigMap or key that is referred to does not exist.
+    ConfigMapMissing,
     /// `Ready`: one Active per family.
     OneActive,
     /// `Ready`, `NoActive`: no candidate reports itself Active.
     NobodyActive,
     /// `Ready`, `SplitBrain`: several nodes confirmed that they are Active.
     SeveralActive,
-    /// `Ready`: the Active has not programmed every address yet.
+    /// `Ready`: the node that serves has not programmed everything yet.
     NotProgrammed,
     /// `Ready`: no agent has reported yet, or not for this generation.
     Pending,
     /// `Ready`: the node that was Active does not report any more.
     StatusUnknown,
+    /// `Ready` of a VirtualServer: enough real servers are healthy, and the node that holds the addresses uses them.
+    Serving,
+    /// `Ready` of a VirtualServer: no node holds the addresses.
+    NotServed,
+    /// `Ready`, `QuorumLost`: fewer real servers are healthy than the quorum, and nobody takes their place.
+    TooFewHealthy,
+    /// `Ready`, `QuorumLost`: the sorry server serves.
+    SorryServing,
     /// `VRIDConflict`: the message names who advertises.
     ForeignAdvertisements,
     /// `AddressConflict`: the address was on the interface already and is not ours.
@@ -160,6 +179,19 @@ pub enum Reason {
     InterfaceMissing,
     /// `Degraded`: fewer nodes take part than are listed.
     CandidatesMissing,
+    /// `Degraded` of a VirtualServer: real servers are not healthy; there are enough others.
+    RealServersUnhealthy,
+    /// `Degraded` of a VirtualServer: a node's kernel has no IPVS.
+    #[serde(rename = "IPVSMissing")]
+    IpvsMissing,
+    /// `Degraded` of a VirtualServer: a node's kernel does not have the scheduler, or the persistence engine.
+    SchedulerMissing,
+    /// `Degraded` of a VirtualServer: a setting of a node's kernel is not as it must be.
+    SettingMissing,
+    /// `Degraded` of a VirtualServer: the Service that it refers to has no endpoints that are told of.
+    ServiceMissing,
+    /// `Degraded` of a VirtualServer: a service that is not ours has the address and port, or the mark.
+    ForeignService,
 }
 
 impl Reason {
@@ -178,7 +210,7 @@ impl Reason {
             Self::SeveralActive => {
                 "several nodes are Active: they do not hear each other's advertisements"
             }
-            Self::NotProgrammed => "the Active has not added every address yet",
+            Self::NotProgrammed => "the node that serves has not programmed everything yet",
             Self::Pending => "no agent has reported on this yet",
             Self::StatusUnknown => "the node that was Active does not report any more",
             Self::ForeignAdvertisements => {
@@ -202,6 +234,29 @@ impl Reason {
             Self::AddressSkipped => "an address could not be added and is left out",
             Self::InterfaceMissing => "a node has no interface of the kind asked for",
             Self::CandidatesMissing => "fewer nodes take part than are listed",
+            Self::RouterMissing => {
+                "there is no such VirtualRouter: create it, or change spec.routerRef"
+            }
+            Self::NotAllowed => "the VirtualRouter does not allow this: see its spec.attach",
+            Self::ConfigMapMissing => "a ConfigMap that is referred to does not exist",
+            Self::Serving => "enough real servers are healthy",
+            Self::NotServed => "no node holds the addresses: see the VirtualRouter",
+            Self::TooFewHealthy => "too few real servers are healthy: see status.nodes",
+            Self::SorryServing => {
+                "too few real servers are healthy, and the sorry server takes their place"
+            }
+            Self::RealServersUnhealthy => "real servers are not healthy: see status.nodes",
+            Self::IpvsMissing => "a node's kernel has no IPVS: run `modprobe ip_vs` there",
+            Self::SchedulerMissing => {
+                "a node's kernel does not have the scheduler: load its module, or choose another"
+            }
+            Self::SettingMissing => "a setting of a node's kernel is not as it must be",
+            Self::ServiceMissing => {
+                "the Service has no endpoints: does it exist, with a selector that matches?"
+            }
+            Self::ForeignService => {
+                "IPVS has this service of somebody else: remove it there, or here"
+            }
         }
     }
 }

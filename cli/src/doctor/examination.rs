@@ -221,7 +221,10 @@ fn routers(patient: &Patient) -> Vec<Check> {
 fn gravity(abnormal: &Abnormal) -> CheckStatus {
     match (&abnormal.condition, &abnormal.status) {
         (Some(ConditionType::Accepted | ConditionType::Ready), Some(ConditionStatus::False))
-        | (Some(ConditionType::SplitBrain | ConditionType::NoActive), _) => CheckStatus::Failure,
+        | (
+            Some(ConditionType::SplitBrain | ConditionType::NoActive | ConditionType::QuorumLost),
+            _,
+        ) => CheckStatus::Failure,
         (
             None
             | Some(
