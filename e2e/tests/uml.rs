@@ -18,6 +18,8 @@ mod guest;
 mod interop;
 #[path = "netns/machine.rs"]
 mod machine;
+#[path = "uml/nftables.rs"]
+mod nftables;
 #[expect(dead_code, reason = "what netns needs of it")]
 #[path = "netns/scene.rs"]
 mod scene;
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
     let tests = [
         guest::TESTS,
         forwarding::TESTS,
+        nftables::TESTS,
         interop::TESTS,
         checksum::TESTS,
     ];
