@@ -1,7 +1,7 @@
 # Every verb of the project. `make` alone lists them; what they do is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster test unit uml uml-kernel check crds charts bench bench-operator build fmt clean
+.PHONY: help demo demo-ipvs cluster test unit uml uml-kernel check crds charts bench bench-operator build fmt clean
 
 # What makes the root and the kernel of a guest.
 GUEST := debootstrap bc bison flex xz
@@ -14,6 +14,12 @@ demo: ## two nodes share two VIPs, one dies, the other answers; needs root
 	@scripts/needs demo root cc ip
 	@cargo build --release --locked -p vipkeeper-agent
 	@VIPKEEPER_AGENT="$$(scripts/agent-path)" cargo run --quiet --locked -p vipkeeper-e2e --bin demo
+
+demo-ipvs: ## two directors, two web servers, in a guest with IPVS: requests spread, one of each dies; needs root
+	@scripts/needs demo-ipvs root cc ip $(GUEST)
+	@cargo build --quiet --release --locked -p vipkeeper-agent
+	@cargo build --quiet --locked -p vipkeeper-e2e --bins
+	@VIPKEEPER_UML="$$(scripts/uml-kernel)" VIPKEEPER_UML_ROOT="$$(scripts/uml-root)" VIPKEEPER_AGENT="$$(scripts/agent-path)" cargo run --quiet --locked -p vipkeeper-e2e --bin demo-ipvs
 
 cluster: ## a Kubernetes control plane and three nodes to play with by kubectl; needs root and Go; ARGS=--help
 	@scripts/needs cluster root cc ip openssl

@@ -110,6 +110,6 @@ fn shown() -> Result<Vec<PathBuf>> {
 }
 
 /// As one word for a shell.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }

@@ -7,6 +7,7 @@ mod bound;
 mod sample;
 mod scene;
 mod screen;
+pub mod servers;
 mod story;
 mod table;
 
