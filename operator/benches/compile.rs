@@ -290,6 +290,7 @@ impl World {
                     router.status = Some(*status);
                     self.take_router(router);
                 }
+                Write::ServerStatus { .. } => {}
                 Write::Annotations {
                     router,
                     annotations,
@@ -315,6 +316,9 @@ impl World {
             }
             Change::Node(_)
             | Change::Settings(_)
+            | Change::Server(_)
+            | Change::Namespace(_)
+            | Change::ConfigMap(..)
             | Change::Gone(..)
             | Change::Removed(..)
             | Change::Listing(_)

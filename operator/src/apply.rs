@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
-use vipkeeper_crds::{NodeConfig, VirtualRouter};
+use vipkeeper_crds::{NodeConfig, VirtualRouter, VirtualServer};
 
 use crate::change::{Change, Owner, Subject, SubjectKind, Write};
 use crate::metrics::Metrics;
@@ -24,7 +24,7 @@ use crate::news::News;
 pub const MANAGER: &str = "vipkeeper-operator";
 /// Writes that are on their way at once.
 const AT_ONCE: usize = 16;
-/// Between two writes of one router. What its agents report after an edit comes within a moment, and is shown together;
+/// Between two writes of one router, or VirtualServer. What its agents report after an edit comes within a moment, and is shown together;
 /// no address waits for it.
 const REST: Duration = Duration::from_millis(250);
 /// For how long an answer is waited for.
@@ -39,7 +39,7 @@ pub struct Writer {
     metrics: Metrics,
     queue: BTreeMap<Subject, (Owner, Write)>,
     flying: BTreeSet<Subject>,
-    /// Until when routers that were written rest.
+    /// Until when routers and VirtualServers that were written rest.
     resting: BTreeMap<Subject, Instant>,
     tasks: JoinSet<(Subject, Owner, Write, Outcome)>,
     failures: BTreeMap<Subject, Failure>,
@@ -79,8 +79,8 @@ struct Failure {
 pub struct Done {
     /// What the API server says that the object is now; `None` if it did not say, or if the write failed.
     pub change: Option<Change>,
-    /// What is worth telling of the router.
-    pub news: Option<(String, Vec<News>)>,
+    /// What is worth telling, and of whom.
+    pub news: Option<(Owner, Vec<News>)>,
 }
 
 impl Writer {
@@ -131,7 +131,7 @@ impl Writer {
             };
             if let Some((owner, write)) = self.queue.remove(&subject) {
                 self.flying.insert(subject.clone());
-                if subject.kind == SubjectKind::Router {
+                if matches!(subject.kind, SubjectKind::Router | SubjectKind::Server) {
                     self.resting.insert(subject.clone(), now + REST);
                 }
                 let client = self.client.clone();
@@ -198,8 +198,13 @@ impl Writer {
                     info!(?subject, "written after all");
                 }
                 let news = match write {
-                    Write::Status { router, news, .. } if !news.is_empty() => Some((router, news)),
+                    Write::Status { news, .. } | Write::ServerStatus { news, .. }
+                        if !news.is_empty() =>
+                    {
+                        Some((owner, news))
+                    }
                     Write::Status { .. }
+                    | Write::ServerStatus { .. }
                     | Write::Config(_)
                     | Write::Remove { .. }
                     | Write::Annotations { .. } => None,
@@ -322,6 +327,28 @@ async fn carry_out(client: &Client, write: &Write) -> kube::Result<Option<Change
             let patch = Patch::Apply(object);
             let now = routers.patch_status(router, &parameters, &patch).await?;
             Ok(Some(Change::Router(Box::new(now))))
+        }
+        Write::ServerStatus {
+            server,
+            version,
+            status,
+            news: _,
+        } => {
+            let servers: Api<VirtualServer> = Api::namespaced(client.clone(), &server.namespace);
+            let object = json!({
+                "apiVersion": "vipkeeper.io/v1alpha1",
+                "kind": "VirtualServer",
+                "metadata": {
+                    "name": server.name,
+                    "namespace": server.namespace,
+                    "resourceVersion": version,
+                },
+                "status": status,
+            });
+            let patch = Patch::Apply(object);
+            let name = &server.name;
+            let now = servers.patch_status(name, &parameters, &patch).await?;
+            Ok(Some(Change::Server(Box::new(now))))
         }
         Write::Annotations {
             router,

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use vipkeeper_crds::status::VirtualRouterStatus;
-use vipkeeper_crds::{NodeConfig, Settings, VirtualRouter};
+use kube::{Resource, ResourceExt as _};
+use vipkeeper_compiler::ConfigMapName;
+use vipkeeper_crds::node_server::ServerName;
+use vipkeeper_crds::status::{VirtualRouterStatus, VirtualServerStatus};
+use vipkeeper_crds::{NodeConfig, Settings, VirtualRouter, VirtualServer};
 
 use crate::news::News;
 
@@ -21,11 +24,22 @@ pub enum Kind {
     Config,
     /// Settings.
     Settings,
+    /// VirtualServers.
+    Server,
+    /// Namespaces.
+    Namespace,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Router, Self::Node, Self::Config, Self::Settings];
+    pub const ALL: [Self; 6] = [
+        Self::Router,
+        Self::Node,
+        Self::Config,
+        Self::Settings,
+        Self::Server,
+        Self::Namespace,
+    ];
 
     /// As the API writes it.
     #[must_use]
@@ -35,7 +49,28 @@ impl Kind {
             Self::Node => "Node",
             Self::Config => "NodeConfig",
             Self::Settings => "Settings",
+            Self::Server => "VirtualServer",
+            Self::Namespace => "Namespace",
         }
+    }
+}
+
+/// The name of an object among those of its kind: `name`, or `namespace/name`.
+#[must_use]
+pub fn full_name<K: Resource>(object: &K) -> String {
+    match object.namespace() {
+        Some(namespace) => format!("{namespace}/{}", object.name_any()),
+        None => object.name_any(),
+    }
+}
+
+/// The VirtualServer that has this full name.
+#[must_use]
+pub fn server_name(full: &str) -> ServerName {
+    let (namespace, name) = full.split_once('/').unwrap_or(("default", full));
+    ServerName {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
     }
 }
 
@@ -50,7 +85,13 @@ pub enum Change {
     Config(Box<NodeConfig>),
     /// Settings are so.
     Settings(Box<Settings>),
-    /// An object is not there any more.
+    /// A VirtualServer is so.
+    Server(Box<VirtualServer>),
+    /// A namespace is so.
+    Namespace(Box<Namespace>),
+    /// A ConfigMap says this, by key; `None` if there is none.
+    ConfigMap(ConfigMapName, Option<BTreeMap<String, String>>),
+    /// An object is not there any more: the one of this [full name](full_name).
     Gone(Kind, String),
     /// We removed a NodeConfig: the one of this name and uid, not one that was made since.
     Removed(String, String),
@@ -77,6 +118,8 @@ pub enum Owner {
     Router(String),
     /// A Node.
     Node(String),
+    /// A VirtualServer.
+    Server(ServerName),
 }
 
 /// What a write is about: two writes with one subject are never on their way together.
@@ -84,7 +127,7 @@ pub enum Owner {
 pub struct Subject {
     /// What is written, the most urgent first.
     pub kind: SubjectKind,
-    /// The object's name.
+    /// The object's [full name](full_name).
     pub name: String,
 }
 
@@ -95,6 +138,8 @@ pub enum SubjectKind {
     Config,
     /// A VirtualRouter, its status or its annotations.
     Router,
+    /// The status of a VirtualServer.
+    Server,
 }
 
 /// Something to write. Each names the version of the object that it was decided upon: if there is another meanwhile,
@@ -130,6 +175,17 @@ pub enum Write {
         /// These annotations.
         annotations: BTreeMap<String, String>,
     },
+    /// The status of a VirtualServer shall be so.
+    ServerStatus {
+        /// The VirtualServer.
+        server: ServerName,
+        /// Its version.
+        version: Option<String>,
+        /// The whole status.
+        status: Box<VirtualServerStatus>,
+        /// What is worth telling once it is written.
+        news: Vec<News>,
+    },
 }
 
 impl Write {
@@ -137,16 +193,13 @@ impl Write {
     #[must_use]
     pub fn subject(&self) -> Subject {
         let (kind, name) = match self {
-            Self::Config(config) => (
-                SubjectKind::Config,
-                config.metadata.name.as_deref().unwrap_or_default(),
-            ),
-            Self::Remove { name, .. } => (SubjectKind::Config, name.as_str()),
+            Self::Config(config) => (SubjectKind::Config, config.name_any()),
+            Self::Remove { name, .. } => (SubjectKind::Config, name.clone()),
             Self::Status { router, .. } | Self::Annotations { router, .. } => {
-                (SubjectKind::Router, router.as_str())
+                (SubjectKind::Router, router.clone())
             }
+            Self::ServerStatus { server, .. } => (SubjectKind::Server, server.to_string()),
         };
-        let name = name.to_owned();
         Subject { kind, name }
     }
 
@@ -158,6 +211,7 @@ impl Write {
             Self::Remove { .. } => "remove",
             Self::Status { .. } => "status",
             Self::Annotations { .. } => "annotations",
+            Self::ServerStatus { .. } => "server",
         }
     }
 }

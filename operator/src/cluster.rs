@@ -5,6 +5,7 @@
 //! everything finds the same.
 
 mod desired;
+mod servers;
 #[cfg(test)]
 mod tests;
 
@@ -18,9 +19,11 @@ use kube::api::Resource;
 use vipkeeper_compiler::{
     Configurations, Finding, Foreign, Index, ObjectName, Setting, inventory, memory,
 };
+use vipkeeper_crds::node_server::ServerName;
 use vipkeeper_crds::{NodeConfig, NodeSettings, SETTINGS_NAME, Settings, VirtualRouter};
 
 use self::desired::Course;
+use self::servers::Servers;
 use crate::change::{Change, Kind, Now, Owner, Write};
 use crate::name;
 
@@ -30,6 +33,7 @@ pub struct Cluster {
     index: Index,
     configurations: Configurations,
     routers: BTreeMap<String, VirtualRouter>,
+    servers: Servers,
     /// As [`memory::seniority`] says, when each was first told.
     seniority: BTreeMap<String, u64>,
     told: u64,
@@ -62,6 +66,7 @@ impl Default for Cluster {
             index: Index::new(Setting::Cluster),
             configurations: Configurations::default(),
             routers: BTreeMap::new(),
+            servers: Servers::default(),
             seniority: BTreeMap::new(),
             told: 0,
             nodes: BTreeMap::new(),
@@ -89,9 +94,19 @@ impl Cluster {
             Change::Node(node) => self.take_node(&node),
             Change::Config(config) => self.take_config(*config),
             Change::Settings(settings) => self.take_settings(&settings),
+            Change::Server(server) => self.take_server(*server),
+            Change::Gone(Kind::Server, name) => self.lose_server(&name),
+            Change::Namespace(namespace) => {
+                self.index.set_namespace(&namespace);
+            }
+            Change::Gone(Kind::Namespace, name) => {
+                self.index.remove_namespace(&name);
+            }
+            Change::ConfigMap(name, data) => self.take_config_map(name, data),
             Change::Gone(Kind::Router, name) => {
                 self.index.remove_router(&name);
                 let router = self.routers.remove(&name);
+                self.look_around(&name);
                 self.gone.extend(router.and_then(|r| r.metadata.uid));
                 self.seniority.remove(&name);
                 self.dirty.insert(Owner::Router(name));
@@ -106,6 +121,8 @@ impl Cluster {
             Change::Gone(Kind::Config, name) => {
                 if let Some(config) = self.configs.remove(&name) {
                     self.gone.extend(config.metadata.uid.clone());
+                    let told = servers::told_otherwise(Some(&config), None);
+                    self.dirty.extend(told.map(Owner::Server));
                     self.disown(&config);
                 }
             }
@@ -147,6 +164,10 @@ impl Cluster {
         }
         let seniority = self.seniority.get(&name).copied().unwrap_or(0);
         self.index.set_router(&router, seniority);
+        let before = self.routers.get(&name).and_then(|r| r.status.as_ref());
+        if servers::holders_differ(before, router.status.as_ref()) {
+            self.look_around(&name);
+        }
         router.metadata.managed_fields = None;
         self.routers.insert(name.clone(), router);
         self.dirty.insert(Owner::Router(name));
@@ -177,6 +198,8 @@ impl Cluster {
         }
         config.metadata.managed_fields = None;
         let owner = owner_of(&config);
+        let told = servers::told_otherwise(self.configs.get(&name), Some(&config));
+        self.dirty.extend(told.map(Owner::Server));
         if let Some(before) = self.configs.insert(name.clone(), config) {
             self.disown(&before);
         }
@@ -241,15 +264,21 @@ impl Cluster {
     /// Whether every kind has been told as a whole: before that nothing is written.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        Kind::ALL.iter().all(|kind| self.listed.contains(kind))
+        Kind::ALL.iter().all(|kind| self.listed.contains(kind)) && self.servers_are_known()
     }
 
     /// Has everything looked at again.
     pub fn look_at_everything(&mut self) {
         let routers = self.routers.keys().cloned().map(Owner::Router);
         let nodes = self.nodes.keys().cloned().map(Owner::Node);
+        let servers = self.servers().filter_map(|s| {
+            let namespace = s.metadata.namespace.clone()?;
+            let name = s.name_any();
+            Some(Owner::Server(ServerName { namespace, name }))
+        });
         let all: Vec<Owner> = routers
             .chain(nodes)
+            .chain(servers)
             .chain(self.owned.keys().cloned())
             .collect();
         self.dirty.extend(all);
@@ -273,12 +302,13 @@ impl Cluster {
             return Vec::new();
         }
         self.index.set_time(Some(now.date.clone()));
+        self.recall();
         let changed = self.configurations.refresh(&mut self.index);
+        self.note_served(&changed.routers);
         self.dirty
             .extend(changed.routers.into_iter().map(Owner::Router));
         let objects = changed.objects.into_iter();
-        let routers = objects.filter(|o| o.kind == Kind::Router.as_str());
-        self.dirty.extend(routers.map(|o| Owner::Router(o.name)));
+        self.dirty.extend(objects.filter_map(owner_called));
         let due = self.wakes.iter().filter(|(_, at)| **at <= now.clock);
         let due: Vec<Owner> = due.map(|(owner, _)| owner.clone()).collect();
         self.dirty.extend(due);
@@ -288,6 +318,7 @@ impl Cluster {
             let writes = match &owner {
                 Owner::Router(router) => self.router_writes(router, now),
                 Owner::Node(node) => self.node_writes(node),
+                Owner::Server(server) => self.server_writes(server, now),
             };
             (owner, writes)
         });
@@ -304,17 +335,24 @@ impl Cluster {
 
     /// How many objects there are of each kind.
     #[must_use]
-    pub fn counts(&self) -> [(Kind, usize); 3] {
+    pub fn counts(&self) -> [(Kind, usize); 4] {
         [
             (Kind::Router, self.routers.len()),
             (Kind::Node, self.nodes.len()),
             (Kind::Config, self.configs.len()),
+            (Kind::Server, self.servers.len()),
         ]
     }
 
     /// All routers.
     pub fn routers(&self) -> impl Iterator<Item = &VirtualRouter> {
         self.routers.values()
+    }
+
+    /// The router of this name.
+    #[must_use]
+    pub fn router(&self, name: &str) -> Option<&VirtualRouter> {
+        self.routers.get(name)
     }
 
     /// Whether `told` is an earlier state of the object `known`: a stream may tell it after the answer to a write of
@@ -335,6 +373,19 @@ impl Cluster {
         let object = ObjectName::new(Kind::Router.as_str(), router);
         self.configurations.findings(&object)
     }
+}
+
+/// Who has a status to say in what is found out about an object.
+fn owner_called(object: ObjectName) -> Option<Owner> {
+    let ObjectName {
+        kind,
+        namespace,
+        name,
+    } = object;
+    if kind == Kind::Router.as_str() {
+        return Some(Owner::Router(name));
+    }
+    (kind == Kind::Server.as_str()).then_some(Owner::Server(ServerName { namespace, name }))
 }
 
 /// For whom a NodeConfig is.

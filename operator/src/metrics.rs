@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prometheus::core::{AtomicF64, AtomicU64, GenericCounterVec, GenericGaugeVec};
 use prometheus::{Encoder as _, Histogram, HistogramOpts, Opts, Registry, TextEncoder};
-use vipkeeper_crds::conditions::ConditionStatus;
+use vipkeeper_crds::conditions::Condition;
 
 use crate::cluster::Cluster;
 
@@ -31,6 +31,7 @@ struct Numbers {
     compile: Histogram,
     objects: Gauges,
     conditions: Gauges,
+    servers: Gauges,
     findings: Gauges,
 }
 
@@ -87,6 +88,11 @@ impl Metrics {
                 "Virtual routers, by condition and its status.",
                 &["condition", "status"],
             )?,
+            servers: gauges(
+                "servers",
+                "Virtual servers, by condition and its status.",
+                &["condition", "status"],
+            )?,
             findings: gauges(
                 "findings",
                 "Findings about Nodes and Settings, which are in the log.",
@@ -135,20 +141,10 @@ impl Metrics {
             &[],
             cluster.findings_elsewhere().len() as f64,
         );
-        self.0.conditions.reset();
-        for router in cluster.routers() {
-            for condition in router.status.iter().flat_map(|s| &s.conditions) {
-                let status = match condition.status {
-                    ConditionStatus::True => "True",
-                    ConditionStatus::False => "False",
-                    ConditionStatus::Unknown => "Unknown",
-                };
-                let labels = [condition.kind.as_str(), status];
-                if let Ok(gauge) = self.0.conditions.get_metric_with_label_values(&labels) {
-                    gauge.inc();
-                }
-            }
-        }
+        let routers = cluster.routers().filter_map(|r| r.status.as_ref());
+        count(&self.0.conditions, routers.flat_map(|s| &s.conditions));
+        let servers = cluster.servers().filter_map(|s| s.status.as_ref());
+        count(&self.0.servers, servers.flat_map(|s| &s.conditions));
     }
 
     /// Everything as text.
@@ -159,6 +155,17 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.0.registry.gather(), &mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+/// Shows how many conditions there are of each type and status.
+fn count<'a>(gauges: &Gauges, conditions: impl Iterator<Item = &'a Condition>) {
+    gauges.reset();
+    for condition in conditions {
+        let labels = [condition.kind.as_str(), condition.status.as_str()];
+        if let Ok(gauge) = gauges.get_metric_with_label_values(&labels) {
+            gauge.inc();
+        }
     }
 }
 
@@ -188,6 +195,7 @@ mod tests {
         metrics.compiled(Duration::from_millis(2));
         metrics.show(&Cluster::default());
         set(&metrics.0.conditions, &["Ready", "True"], 2.0);
+        set(&metrics.0.servers, &["Accepted", "False"], 1.0);
         metrics.render().unwrap()
     }
 
@@ -202,7 +210,7 @@ mod tests {
         let page = page();
         let helps = page.lines().filter_map(|line| line.strip_prefix("# HELP "));
         let helps: Vec<_> = helps.filter_map(|h| h.split_once(' ')).collect();
-        assert_eq!(helps.len(), 9);
+        assert_eq!(helps.len(), 10);
         for (name, help) in helps {
             let kind = format!("# TYPE {name} ");
             let kind = page

@@ -1,10 +1,10 @@
-//! What is worth telling when a router's status changes: the Events of an object. Pure.
+//! What is worth telling when a status changes: the Events of an object. Pure.
 //!
 //! What was told is what the status said before, which the API server keeps: an unchanged state tells nothing, and
 //! neither does an operator that begins.
 
 use vipkeeper_crds::conditions::{Condition, ConditionStatus, ConditionType};
-use vipkeeper_crds::status::VirtualRouterStatus;
+use vipkeeper_crds::status::{VirtualRouterStatus, VirtualServerStatus};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,24 +23,33 @@ pub fn news(before: Option<&VirtualRouterStatus>, after: &VirtualRouterStatus) -
     let nothing = VirtualRouterStatus::default();
     let before = before.unwrap_or(&nothing);
     let mut all = holders(before, after);
-    let kinds = before.conditions.iter().chain(&after.conditions);
+    all.extend(conditions(&before.conditions, &after.conditions));
+    all
+}
+
+/// What happened between two statuses of a VirtualServer.
+#[must_use]
+pub fn server_news(before: Option<&VirtualServerStatus>, after: &VirtualServerStatus) -> Vec<News> {
+    let before = before.map_or(&[][..], |b| &b.conditions);
+    conditions(before, &after.conditions)
+}
+
+fn conditions(before: &[Condition], after: &[Condition]) -> Vec<News> {
+    let kinds = before.iter().chain(after);
     let mut kinds: Vec<ConditionType> = kinds.map(|c| c.kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
     let refused =
         |c: &Condition| c.kind == ConditionType::Accepted && c.status == ConditionStatus::False;
-    if after.conditions.iter().any(refused) {
-        // That a refused router is not ready is no news.
+    if after.iter().any(refused) {
+        // That a refused object is not ready is no news.
         kinds.retain(|kind| *kind != ConditionType::Ready);
     }
-    for kind in kinds {
-        let find = |status: &'_ VirtualRouterStatus| {
-            let mut conditions = status.conditions.iter();
-            conditions.find(|c| c.kind == kind).cloned()
-        };
-        all.extend(condition(kind, find(before).as_ref(), find(after).as_ref()));
-    }
-    all
+    let news = kinds.into_iter().filter_map(|kind| {
+        let find = |all: &'_ [Condition]| all.iter().find(|c| c.kind == kind).cloned();
+        condition(kind, find(before).as_ref(), find(after).as_ref())
+    });
+    news.collect()
 }
 
 fn holders(before: &VirtualRouterStatus, after: &VirtualRouterStatus) -> Vec<News> {

@@ -1,8 +1,9 @@
-//! What the agents of a router's candidates report, as the status of the router. Pure.
+//! What the agents of a router's candidates report, as the status of the router, and of what is served on it. Pure.
 //!
 //! An entry is a claim, not proof: which claims count is `claims`' to say.
 
 mod conditions;
+mod server;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +12,8 @@ use vipkeeper_compiler::{Allocation, Finding};
 use vipkeeper_crds::conditions::ConditionType;
 use vipkeeper_crds::status::{CandidateStatus, ElectionState, FamilyStatus, VirtualRouterStatus};
 use vipkeeper_crds::{AddressFamily, NodeConfig, VirtualRouter};
+
+pub(crate) use server::{ServerSources, server_status};
 
 /// Most entries of `status.nodes`.
 const MOST_NODES: usize = 128;

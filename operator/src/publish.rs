@@ -68,13 +68,14 @@ async fn publish(
     mut receiver: mpsc::Receiver<(ObjectReference, News)>,
     metrics: Metrics,
 ) {
-    let api: Api<Event> = Api::namespaced(client, NAMESPACE);
     let mut budget = Budget::new(Instant::now());
     while let Some((about, news)) = receiver.recv().await {
         if let Some(pause) = budget.take(Instant::now()) {
             sleep(pause).await;
         }
         let event = event(about, news, &instance, Timestamp::now());
+        let namespace = event.metadata.namespace.as_deref().unwrap_or(NAMESPACE);
+        let api: Api<Event> = Api::namespaced(client.clone(), namespace);
         let parameters = PostParams {
             field_manager: Some(MANAGER.to_owned()),
             ..PostParams::default()
@@ -96,10 +97,11 @@ fn event(about: ObjectReference, news: News, instance: &str, now: Timestamp) -> 
     let name = about.name.clone().unwrap_or_default();
     // The suffix has 17 bytes, and a name has 253.
     let head: String = name.chars().take(236).collect();
+    let namespace = about.namespace.clone();
     Event {
         metadata: ObjectMeta {
             name: Some(format!("{head}.{:016x}", now.as_nanosecond())),
-            namespace: Some(NAMESPACE.to_owned()),
+            namespace: Some(namespace.unwrap_or_else(|| NAMESPACE.to_owned())),
             ..ObjectMeta::default()
         },
         action: Some("Reconcile".to_owned()),

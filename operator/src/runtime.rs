@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::{Client, Resource as _, ResourceExt as _};
+use kube::{Client, Resource as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use vipkeeper_compiler::Finding;
 
 use crate::apply::{Done, Writer};
-use crate::change::{Change, Now};
+use crate::change::{Change, Now, Owner};
 use crate::cli::Cli;
 use crate::cluster::Cluster;
 use crate::lease::Claim;
@@ -23,7 +23,7 @@ use crate::listen::{self, Pulse};
 use crate::metrics::Metrics;
 use crate::news::News;
 use crate::publish::Publisher;
-use crate::watch as streams;
+use crate::watch::{self as streams, Wanted};
 
 /// Changes that come together are taken together.
 const TOGETHER: Duration = Duration::from_millis(20);
@@ -50,10 +50,11 @@ pub async fn run(cli: &Cli) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let identity = cli.identity();
     let (mut claim, leads) = Claim::new(client.clone(), &cli.namespace, LEASE, &identity);
-    let (changes, mut tasks) = streams::start(&client);
+    let (wanted, config_maps) = watch::channel(Wanted::new());
+    let (changes, mut tasks) = streams::start(&client, config_maps);
     let publisher = Publisher::start(client.clone(), &identity, metrics.clone());
     let writer = Writer::new(client, metrics.clone());
-    let mut reconciler = Reconciler::new(writer, metrics, pulse, publisher);
+    let mut reconciler = Reconciler::new(writer, metrics, pulse, publisher, wanted);
     let outcome = tokio::select! {
         () = claim.keep() => Ok(()),
         outcome = reconciler.run(changes, leads) => outcome,
@@ -77,6 +78,8 @@ pub struct Reconciler {
     metrics: Metrics,
     pulse: Pulse,
     publisher: Publisher,
+    /// The ConfigMaps that are to be read.
+    wanted: watch::Sender<Wanted>,
     began: Instant,
     passed: Instant,
     leads: bool,
@@ -87,13 +90,20 @@ pub struct Reconciler {
 impl Reconciler {
     /// Knows nothing yet.
     #[must_use]
-    pub fn new(writer: Writer, metrics: Metrics, pulse: Pulse, publisher: Publisher) -> Self {
+    pub fn new(
+        writer: Writer,
+        metrics: Metrics,
+        pulse: Pulse,
+        publisher: Publisher,
+        wanted: watch::Sender<Wanted>,
+    ) -> Self {
         Self {
             cluster: Cluster::default(),
             writer,
             metrics,
             pulse,
             publisher,
+            wanted,
             began: Instant::now(),
             passed: Instant::now(),
             leads: false,
@@ -126,6 +136,7 @@ impl Reconciler {
                 changed = leads.changed() => changed.context("the Lease's task ended")?,
                 () = sleep(pause) => {}
             }
+            self.ask_for_config_maps();
             self.pulse.tick(self.cluster.is_complete());
             self.metrics.show(&self.cluster);
             let leads_now = *leads.borrow_and_update();
@@ -140,7 +151,10 @@ impl Reconciler {
     }
 
     fn look(&mut self) {
-        if !self.leads || self.passed.elapsed() >= PASS {
+        if !self.leads {
+            self.passed = Instant::now();
+            self.cluster.begin_to_write();
+        } else if self.passed.elapsed() >= PASS {
             self.passed = Instant::now();
             self.cluster.look_at_everything();
         }
@@ -168,12 +182,27 @@ impl Reconciler {
         if let Some(change) = done.change {
             self.cluster.take(change);
         }
-        if let Some((router, news)) = done.news {
-            let mut routers = self.cluster.routers();
-            if let Some(router) = routers.find(|r| r.name_any() == router) {
-                self.publisher.tell(&router.object_ref(&()), news);
-            }
+        let Some((owner, news)) = done.news else {
+            return;
+        };
+        let about = match &owner {
+            Owner::Router(router) => self.cluster.router(router).map(|r| r.object_ref(&())),
+            Owner::Server(server) => self.cluster.server(server).map(|s| s.object_ref(&())),
+            Owner::Node(_) => None,
+        };
+        if let Some(about) = about {
+            self.publisher.tell(&about, news);
         }
+    }
+
+    fn ask_for_config_maps(&self) {
+        self.wanted.send_if_modified(|wanted| {
+            let differs = !wanted.iter().eq(self.cluster.wanted_config_maps());
+            if differs {
+                *wanted = self.cluster.wanted_config_maps().cloned().collect();
+            }
+            differs
+        });
     }
 
     /// What is found out about objects that have no status: in the log, and as Events from the second look on, so that

@@ -1,25 +1,29 @@
 //! The API server's streams as changes of the cluster.
 //!
 //! One task a kind. A list that is told anew says what has gone since the one before. What the API server refuses or
-//! loses is tried again with growing pauses; nothing is forgotten meanwhile.
+//! loses is tried again with growing pauses; nothing is forgotten meanwhile. ConfigMaps are not watched: see
+//! `config_maps`.
+
+mod config_maps;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::warn;
-use vipkeeper_crds::{NodeConfig, Settings, VirtualRouter};
+use vipkeeper_compiler::ConfigMapName;
+use vipkeeper_crds::{NodeConfig, Settings, VirtualRouter, VirtualServer};
 
-use crate::change::{Change, Kind};
+use crate::change::{Change, Kind, full_name};
 
 /// Objects of a list that are read at once: what a page took at its largest stays taken.
 const PAGE: u32 = 100;
@@ -28,9 +32,15 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Changes that wait to be taken in; a stream waits when they are so many.
 const WAITING: usize = 1_024;
 
-/// Begins to watch; the tasks end when the set is dropped.
+/// The ConfigMaps that are to be read.
+pub type Wanted = BTreeSet<ConfigMapName>;
+
+/// Begins to watch, and to read the ConfigMaps that are `wanted`; the tasks end when the set is dropped.
 #[must_use]
-pub fn start(client: &Client) -> (mpsc::Receiver<Change>, JoinSet<()>) {
+pub fn start(
+    client: &Client,
+    wanted: watch::Receiver<Wanted>,
+) -> (mpsc::Receiver<Change>, JoinSet<()>) {
     let (changes, receiver) = mpsc::channel(WAITING);
     let ends = Ends {
         client: client.clone(),
@@ -45,6 +55,15 @@ pub fn start(client: &Client) -> (mpsc::Receiver<Change>, JoinSet<()>) {
     tasks.spawn(follow::<NodeConfig>(ends.clone(), Kind::Config, config));
     let settings = |object| Change::Settings(Box::new(object));
     tasks.spawn(follow::<Settings>(ends.clone(), Kind::Settings, settings));
+    let server = |object| Change::Server(Box::new(object));
+    tasks.spawn(follow::<VirtualServer>(ends.clone(), Kind::Server, server));
+    let namespace = |object| Change::Namespace(Box::new(object));
+    tasks.spawn(follow::<Namespace>(
+        ends.clone(),
+        Kind::Namespace,
+        namespace,
+    ));
+    tasks.spawn(config_maps::follow(ends, wanted));
     (receiver, tasks)
 }
 
@@ -109,7 +128,7 @@ where
                 vec![Change::Listing(kind)]
             }
             Event::InitApply(object) => {
-                listing.insert(object.name_any());
+                listing.insert(full_name(&object));
                 vec![wrap(object)]
             }
             Event::InitDone => {
@@ -122,11 +141,11 @@ where
                 told
             }
             Event::Apply(object) => {
-                known.insert(object.name_any());
+                known.insert(full_name(&object));
                 vec![wrap(object)]
             }
             Event::Delete(object) => {
-                let name = object.name_any();
+                let name = full_name(&object);
                 known.remove(&name);
                 vec![Change::Gone(kind, name)]
             }

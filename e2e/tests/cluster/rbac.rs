@@ -155,6 +155,7 @@ fn an_agent_reads_its_configurations_and_keys_by_name_and_nothing_else() -> Resu
             get(CONFIGS),
             get("/apis/vipkeeper.io/v1alpha1/nodeconfigs?fieldSelector=spec.nodeName%3Da"),
             get("/api/v1/namespaces/kube-system"),
+            get("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"),
         ],
     )?;
     forbidden(
@@ -168,6 +169,8 @@ fn an_agent_reads_its_configurations_and_keys_by_name_and_nothing_else() -> Resu
             get("/api/v1/namespaces/default"),
             get(NODES),
             get(ROUTERS),
+            get("/apis/vipkeeper.io/v1alpha1/virtualservers"),
+            get("/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt"),
             get(definitions),
             get("/api/v1/namespaces/vipkeeper-system/pods"),
             ("PATCH", &key, json!({"data": null})),
@@ -210,6 +213,9 @@ fn an_operator_writes_configurations_and_reads_no_key() -> Result<()> {
                 json!({"status": {"nodeSummary": "0/0"}}),
             ),
             get("/apis/vipkeeper.io/v1alpha1/settings"),
+            get("/apis/vipkeeper.io/v1alpha1/virtualservers"),
+            get("/api/v1/namespaces"),
+            get("/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt"),
             get(NODES),
             ("GET", &lease, Value::Null),
             (
@@ -226,6 +232,8 @@ fn an_operator_writes_configurations_and_reads_no_key() -> Result<()> {
             ("GET", SECRETS, Value::Null),
             get("/api/v1/secrets"),
             get("/api/v1/pods"),
+            get("/api/v1/configmaps"),
+            get("/apis/discovery.k8s.io/v1/endpointslices"),
             ("GET", LEASES, Value::Null),
             get("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/other"),
             ("PATCH", "/api/v1/nodes/a", annotated.clone()),

@@ -200,7 +200,7 @@ impl Cluster {
     }
 
     /// The NodeConfigs of a router that have the names they should have.
-    fn actual<'a>(&'a self, router: &str) -> Configs<'a> {
+    pub(super) fn actual<'a>(&'a self, router: &str) -> Configs<'a> {
         let owned = self.owned.get(&Owner::Router(router.to_owned()));
         let configs = owned.into_iter().flatten();
         let configs = configs.filter_map(|name| {

@@ -3,6 +3,7 @@
 mod conditions;
 mod edits;
 mod rolls;
+mod servers;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -76,6 +77,11 @@ fn obey(cluster: &mut Cluster, writes: Vec<Write>) {
                 let mut now = cluster.routers[&router].clone();
                 now.status = Some(*status);
                 cluster.take(Change::Router(Box::new(now)));
+            }
+            Write::ServerStatus { server, status, .. } => {
+                let mut now = cluster.server(&server).unwrap().clone();
+                now.status = Some(*status);
+                cluster.take(Change::Server(Box::new(now)));
             }
             Write::Annotations {
                 router,

@@ -24,7 +24,7 @@ pub(super) struct Said {
 }
 
 impl Said {
-    fn new(kind: ConditionType, status: ConditionStatus, reason: Reason) -> Self {
+    pub(super) fn new(kind: ConditionType, status: ConditionStatus, reason: Reason) -> Self {
         Self {
             kind,
             status,
@@ -33,9 +33,14 @@ impl Said {
         }
     }
 
-    fn because(mut self, message: String) -> Self {
+    pub(super) fn because(mut self, message: String) -> Self {
         self.message = message;
         self
+    }
+
+    /// Those of one type stand together, and their order does not depend on nodes.
+    pub(super) const fn sort_key(&self) -> (ConditionType, Reason) {
+        (self.kind, self.reason)
     }
 
     /// As it is written. Its time is when `status` became what it is.
@@ -80,7 +85,7 @@ pub(super) fn conditions(
 }
 
 /// The first of a type gives the reason; the others add what they say.
-fn add(all: &mut BTreeMap<ConditionType, Said>, said: Said) {
+pub(super) fn add(all: &mut BTreeMap<ConditionType, Said>, said: Said) {
     match all.get_mut(&said.kind) {
         Some(first) => {
             first.message.push_str("; ");
@@ -150,7 +155,7 @@ fn accepted(sources: &Sources<'_>) -> Said {
     }
 }
 
-fn texts<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
+pub(super) fn texts<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
     let texts = findings.map(|f| format!("{}: {}", f.path, f.message));
     texts.collect::<Vec<_>>().join("; ")
 }
@@ -300,6 +305,6 @@ fn of_agents(sources: &Sources<'_>) -> Vec<Said> {
         }
     }
     // The reason comes from what does not change with the order of nodes.
-    all.sort_by_key(|said| (said.kind, said.reason));
+    all.sort_by_key(Said::sort_key);
     all
 }

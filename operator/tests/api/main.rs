@@ -18,6 +18,7 @@ use vipkeeper_operator::listen::Pulse;
 use vipkeeper_operator::metrics::Metrics;
 use vipkeeper_operator::publish::Publisher;
 use vipkeeper_operator::runtime::Reconciler;
+use vipkeeper_operator::watch::Wanted;
 
 use server::Server;
 
@@ -54,7 +55,8 @@ fn run(
     let metrics = Metrics::new().unwrap();
     let publisher = Publisher::start(client.clone(), name, metrics.clone());
     let writer = Writer::new(client, metrics.clone());
-    let mut reconciler = Reconciler::new(writer, metrics, Pulse::default(), publisher);
+    let (wanted, _) = watch::channel(Wanted::new());
+    let mut reconciler = Reconciler::new(writer, metrics, Pulse::default(), publisher, wanted);
     let changes = server.watch();
     tokio::spawn(async move {
         tokio::select! {

@@ -9,6 +9,7 @@ use super::*;
 
 const NODES: [&str; 4] = ["a", "b", "c", "d"];
 const ROUTERS: [&str; 3] = ["web", "db", "mail"];
+const SERVERS: [&str; 3] = ["one", "two", "three"];
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
@@ -22,6 +23,9 @@ enum Edit {
     Tampered(usize, usize),
     Deleted(usize, usize),
     Settings(i64),
+    Server(usize, Option<Value>),
+    Namespace(bool),
+    Health(usize, usize, i64),
 }
 
 fn any_spec() -> impl Strategy<Value = Value> {
@@ -33,6 +37,12 @@ fn any_spec() -> impl Strategy<Value = Value> {
     );
     parts.prop_map(|(host, vrid, unicast, named)| {
         let mut spec = json!({"addresses": [{"address": format!("192.0.2.{host}")}]});
+        let selector = json!({"from": "Selector", "selector": {"matchLabels": {"team": "shop"}}});
+        spec["attach"] = match host {
+            1 | 2 => json!({"namespaces": {"from": "All"}}),
+            3 => json!({ "namespaces": selector }),
+            _ => json!({}),
+        };
         if let Some(vrid) = vrid {
             spec["virtualRouterId"] = json!(vrid);
         }
@@ -43,6 +53,16 @@ fn any_spec() -> impl Strategy<Value = Value> {
             spec["interface"] = json!({"type": "Name", "name": "eth1"});
         }
         spec
+    })
+}
+
+fn any_server() -> impl Strategy<Value = Value> {
+    (0..ROUTERS.len(), 79u32..82, any::<bool>()).prop_map(|(router, port, good)| {
+        json!({
+            "routerRef": {"name": ROUTERS[router]},
+            "ports": [{"port": if good { port } else { 99_999 }}],
+            "realServers": [{"address": "10.1.0.1"}],
+        })
     })
 }
 
@@ -68,6 +88,10 @@ fn any_edit() -> impl Strategy<Value = Edit> {
         1 => (router(), node()).prop_map(|(r, n)| Edit::Tampered(r, n)),
         1 => (router(), node()).prop_map(|(r, n)| Edit::Deleted(r, n)),
         1 => (10i64..13).prop_map(Edit::Settings),
+        5 => (0..SERVERS.len(), prop::option::weighted(0.85, any_server()))
+            .prop_map(|(s, spec)| Edit::Server(s, spec)),
+        1 => any::<bool>().prop_map(Edit::Namespace),
+        3 => (router(), node(), 0i64..2).prop_map(|(r, n, h)| Edit::Health(r, n, h)),
     ]
 }
 
@@ -136,6 +160,43 @@ fn change(edit: &Edit, generation: i64, cluster: &Cluster) -> Option<Change> {
             Change::Config(Box::new(now))
         }
         Edit::Deleted(r, n) => Change::Gone(Kind::Config, name::of_router(ROUTERS[*r], NODES[*n])),
+        Edit::Server(s, None) => Change::Gone(Kind::Server, format!("shop/{}", SERVERS[*s])),
+        Edit::Server(s, Some(spec)) => {
+            let name = ServerName {
+                namespace: "shop".to_owned(),
+                name: SERVERS[*s].to_owned(),
+            };
+            let before = cluster.server(&name);
+            let uid = before.and_then(|s| s.metadata.uid.clone());
+            let uid = uid.unwrap_or_else(|| format!("uid-{name}-{generation}"));
+            let mut now: Box<vipkeeper_crds::VirtualServer> = parse(json!({
+                "apiVersion": "vipkeeper.io/v1alpha1", "kind": "VirtualServer",
+                "metadata": {"namespace": "shop", "name": SERVERS[*s], "uid": uid, "generation": generation},
+                "spec": spec,
+            }));
+            now.status = before.and_then(|b| b.status.clone());
+            Change::Server(now)
+        }
+        Edit::Namespace(labelled) => {
+            let labels = if *labelled {
+                json!({"team": "shop"})
+            } else {
+                json!({})
+            };
+            Change::Namespace(parse(
+                json!({"metadata": {"name": "shop", "labels": labels}}),
+            ))
+        }
+        Edit::Health(r, n, healthy) => {
+            let mut now = config(*r, *n)?;
+            let servers = now.spec.config.as_ref()?.servers.iter().map(|s| {
+                json!({"namespace": s.name.namespace, "name": s.name.name, "generation": s.generation,
+                    "programmed": true, "quorum": *healthy > 0, "healthy": healthy, "total": 1})
+            });
+            let servers = json!(servers.collect::<Vec<_>>());
+            now.status.get_or_insert_default().servers = *parse(servers);
+            Change::Config(Box::new(now))
+        }
         Edit::Settings(rate) => Change::Settings(parse(json!({
             "apiVersion": "vipkeeper.io/v1alpha1", "kind": "Settings", "metadata": {"name": "default"},
             "spec": {"announcements": {"framesPerSecond": rate}},

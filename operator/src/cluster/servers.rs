@@ -1,0 +1,322 @@
+//! The VirtualServers, and what has to be written for them: their status.
+//!
+//! What they have nodes do is written for their routers. One that refers to a ConfigMap waits until the API server has
+//! told of that: for what is not known yet, nobody is refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kube::ResourceExt as _;
+use vipkeeper_compiler::{ConfigMapName, ObjectName, Served, config_maps};
+use vipkeeper_crds::conditions::{ConditionStatus, ConditionType};
+use vipkeeper_crds::node_server::{NodeServer, ServerName};
+use vipkeeper_crds::status::{ServerStatus, VirtualRouterStatus};
+use vipkeeper_crds::{AddressFamily, NodeConfig, VirtualServer};
+
+use super::Cluster;
+use crate::change::{Kind, Now, Owner, Write, full_name, server_name};
+use crate::news::server_news;
+use crate::projection::{self, ServerSources};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Servers {
+    objects: BTreeMap<ServerName, VirtualServer>,
+    /// When each was first told; 0 if it was accepted before that.
+    seniority: BTreeMap<ServerName, u64>,
+    /// Those that name each router.
+    naming: BTreeMap<String, BTreeSet<ServerName>>,
+    /// Those that refer to each ConfigMap.
+    readers: BTreeMap<ConfigMapName, BTreeSet<ServerName>>,
+    /// The ConfigMaps of which the API server has told.
+    told: BTreeSet<ConfigMapName>,
+    /// Those that wait for a ConfigMap.
+    waiting: BTreeSet<ServerName>,
+    /// What is served on the addresses of each router.
+    shares: BTreeMap<String, Arc<Vec<Arc<NodeServer>>>>,
+    /// The router on whose addresses each is served.
+    served: BTreeMap<ServerName, String>,
+    /// Whether it is known what was served before this operator began to write.
+    recalled: bool,
+}
+
+impl Servers {
+    fn link(&mut self, name: &ServerName, object: &VirtualServer) {
+        let router = object.spec.router_ref.name.clone();
+        self.naming.entry(router).or_default().insert(name.clone());
+        for map in config_maps(object) {
+            self.readers.entry(map).or_default().insert(name.clone());
+        }
+    }
+
+    fn unlink(&mut self, name: &ServerName) {
+        let Some(object) = self.objects.remove(name) else {
+            return;
+        };
+        remove(&mut self.naming, &object.spec.router_ref.name, name);
+        for map in config_maps(&object) {
+            remove(&mut self.readers, &map, name);
+        }
+        let readers = &self.readers;
+        self.told.retain(|map| readers.contains_key(map));
+        self.waiting.remove(name);
+    }
+
+    /// Whether the API server has told of all ConfigMaps that `object` refers to.
+    fn is_ready(&self, object: &VirtualServer) -> bool {
+        config_maps(object).all(|map| self.told.contains(&map))
+    }
+
+    /// Those that may have something to do with a router.
+    fn around(&self, router: &str) -> BTreeSet<ServerName> {
+        let named = self.naming.get(router).into_iter().flatten();
+        let share = self.shares.get(router).into_iter().flat_map(|s| s.iter());
+        named.chain(share.map(|s| &s.name)).cloned().collect()
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.objects.len()
+    }
+}
+
+fn remove<K: Ord>(map: &mut BTreeMap<K, BTreeSet<ServerName>>, key: &K, name: &ServerName) {
+    if let Some(names) = map.get_mut(key) {
+        names.remove(name);
+        if names.is_empty() {
+            map.remove(key);
+        }
+    }
+}
+
+impl Cluster {
+    pub(super) fn take_server(&mut self, mut server: VirtualServer) {
+        let name = server_name(&full_name(&server));
+        let known = self.servers.objects.get(&name);
+        if self.is_gone(&server) || self.is_older(Kind::Server, &server, known) {
+            return;
+        }
+        if known.is_none() {
+            self.told = self.told.saturating_add(1);
+            let seniority = if is_accepted(&server) { 0 } else { self.told };
+            self.servers.seniority.insert(name.clone(), seniority);
+        }
+        server.metadata.managed_fields = None;
+        self.servers.unlink(&name);
+        self.servers.link(&name, &server);
+        if self.servers.is_ready(&server) {
+            let seniority = self.servers.seniority.get(&name).copied();
+            self.index.set_server(&server, seniority.unwrap_or(0));
+        } else {
+            self.servers.waiting.insert(name.clone());
+        }
+        self.servers.objects.insert(name.clone(), server);
+        self.dirty.insert(Owner::Server(name));
+    }
+
+    pub(super) fn lose_server(&mut self, full: &str) {
+        let name = server_name(full);
+        let uid = self.servers.objects.get(&name).and_then(|s| s.uid());
+        self.gone.extend(uid);
+        self.servers.unlink(&name);
+        self.servers.seniority.remove(&name);
+        self.index.remove_server(&name);
+        self.dirty.insert(Owner::Server(name));
+    }
+
+    pub(super) fn take_config_map(
+        &mut self,
+        map: ConfigMapName,
+        data: Option<BTreeMap<String, String>>,
+    ) {
+        if !self.servers.readers.contains_key(&map) {
+            return;
+        }
+        self.index.set_config_map(map.clone(), data);
+        self.servers.told.insert(map);
+        let waiting = std::mem::take(&mut self.servers.waiting);
+        for name in waiting {
+            let Some(object) = self.servers.objects.get(&name) else {
+                continue;
+            };
+            if self.servers.is_ready(object) {
+                let seniority = self.servers.seniority.get(&name).copied();
+                self.index.set_server(object, seniority.unwrap_or(0));
+                self.dirty.insert(Owner::Server(name));
+            } else {
+                self.servers.waiting.insert(name);
+            }
+        }
+    }
+
+    /// The ConfigMaps that VirtualServers refer to.
+    pub fn wanted_config_maps(&self) -> impl Iterator<Item = &ConfigMapName> {
+        self.servers.readers.keys()
+    }
+
+    /// All VirtualServers.
+    pub fn servers(&self) -> impl Iterator<Item = &VirtualServer> {
+        self.servers.objects.values()
+    }
+
+    /// The VirtualServer of this name.
+    #[must_use]
+    pub fn server(&self, name: &ServerName) -> Option<&VirtualServer> {
+        self.servers.objects.get(name)
+    }
+
+    /// Another operator may have written since this one did: what is served is what the NodeConfigs say.
+    pub fn begin_to_write(&mut self) {
+        self.servers.recalled = false;
+        self.look_at_everything();
+    }
+
+    /// Whether it is known what every VirtualServer says, or this operator writes already.
+    pub(super) fn servers_are_known(&self) -> bool {
+        self.servers.recalled || self.servers.waiting.is_empty()
+    }
+
+    /// Takes what the NodeConfigs say for what was served before, once.
+    pub(super) fn recall(&mut self) {
+        if std::mem::replace(&mut self.servers.recalled, true) {
+            return;
+        }
+        let mut latest: BTreeMap<&ServerName, (&str, &NodeServer)> = BTreeMap::new();
+        let configs = self.configs.values();
+        for config in configs.filter_map(|c| c.spec.config.as_ref()) {
+            for server in &config.servers {
+                let last = latest.entry(&server.name);
+                let last = last.or_insert((&config.router, server));
+                if last.1.generation < server.generation {
+                    *last = (&config.router, server);
+                }
+            }
+        }
+        for (name, (router, server)) in latest {
+            let served = Served {
+                router: router.to_owned(),
+                server: Arc::new(server.clone()),
+            };
+            self.index.set_served(name, Some(served));
+        }
+    }
+
+    /// Notes what `routers` have nodes serve now.
+    pub(super) fn note_served(&mut self, routers: &BTreeSet<String>) {
+        for router in routers {
+            let now = self.configurations.allocations().servers.get(router);
+            let now = now.map(Arc::clone).unwrap_or_default();
+            let before = self.servers.shares.remove(router).unwrap_or_default();
+            if Arc::ptr_eq(&before, &now) {
+                self.servers.shares.insert(router.clone(), now);
+                continue;
+            }
+            self.dirty
+                .extend(before.iter().map(|s| Owner::Server(s.name.clone())));
+            for server in before.iter() {
+                if self.servers.served.get(&server.name) == Some(router) {
+                    self.servers.served.remove(&server.name);
+                }
+            }
+            for server in now.iter() {
+                let name = &server.name;
+                self.servers.served.insert(name.clone(), router.clone());
+                self.dirty.insert(Owner::Server(name.clone()));
+                let served = Served {
+                    router: router.clone(),
+                    server: Arc::clone(server),
+                };
+                self.index.set_served(name, Some(served));
+            }
+            if !now.is_empty() {
+                self.servers.shares.insert(router.clone(), now);
+            }
+        }
+    }
+
+    /// Has those looked at that are served on a router's addresses, or shall be.
+    pub(super) fn look_around(&mut self, router: &str) {
+        let around = self.servers.around(router);
+        self.dirty.extend(around.into_iter().map(Owner::Server));
+    }
+
+    /// What is to be written for a VirtualServer.
+    pub(super) fn server_writes(&self, name: &ServerName, now: &Now) -> Vec<Write> {
+        let Some(server) = self.servers.objects.get(name) else {
+            return Vec::new();
+        };
+        if self.servers.waiting.contains(name) {
+            return Vec::new();
+        }
+        let on = self.servers.served.get(name);
+        let router = on.unwrap_or(&server.spec.router_ref.name);
+        let share = self.servers.shares.get(router).filter(|_| on.is_some());
+        let runs = share.and_then(|share| share.iter().find(|s| s.name == *name));
+        let object = ObjectName::of_server(name);
+        let sources = ServerSources {
+            server,
+            findings: self.configurations.findings(&object),
+            runs: runs.map(|r| &**r),
+            router: self.routers.get(router).and_then(|r| r.status.as_ref()),
+            reports: self.reports(router, name),
+        };
+        let status = projection::server_status(&sources, &now.date);
+        if server.status.as_ref() == Some(&status) {
+            return Vec::new();
+        }
+        vec![Write::ServerStatus {
+            server: name.clone(),
+            version: server.metadata.resource_version.clone(),
+            news: server_news(server.status.as_ref(), &status),
+            status: Box::new(status),
+        }]
+    }
+
+    /// What the agents of a router's candidates say of a VirtualServer, by node.
+    fn reports(&self, router: &str, name: &ServerName) -> BTreeMap<&str, &ServerStatus> {
+        let configs = self.actual(router).into_iter();
+        let reports = configs.filter_map(|(node, config)| {
+            let servers = &config.status.as_ref()?.servers;
+            // They are in the order of their names.
+            let at = servers.binary_search_by(|s| s.server.cmp(name)).ok()?;
+            Some((node, servers.get(at)?))
+        });
+        reports.collect()
+    }
+}
+
+/// Whether other nodes hold the addresses.
+pub(super) fn holders_differ(
+    before: Option<&VirtualRouterStatus>,
+    now: Option<&VirtualRouterStatus>,
+) -> bool {
+    fn holders(
+        status: Option<&VirtualRouterStatus>,
+    ) -> impl Iterator<Item = (AddressFamily, Option<&str>)> {
+        let families = status.into_iter().flat_map(|s| &s.families);
+        families.map(|f| (f.family, f.active_node.as_deref()))
+    }
+    !holders(before).eq(holders(now))
+}
+
+/// The VirtualServers of which an agent says something else.
+pub(super) fn told_otherwise(
+    before: Option<&NodeConfig>,
+    now: Option<&NodeConfig>,
+) -> impl Iterator<Item = ServerName> {
+    fn reports(config: Option<&NodeConfig>) -> BTreeMap<&ServerName, &ServerStatus> {
+        let servers = config.and_then(|c| c.status.as_ref());
+        let servers = servers.into_iter().flat_map(|s| &s.servers);
+        servers.map(|s| (&s.server, s)).collect()
+    }
+    let (before, now) = (reports(before), reports(now));
+    let names = before.keys().chain(now.keys());
+    let differs = |name: &&&ServerName| before.get(**name) != now.get(**name);
+    let names: BTreeSet<ServerName> = names.filter(differs).map(|name| (*name).clone()).collect();
+    names.into_iter()
+}
+
+fn is_accepted(server: &VirtualServer) -> bool {
+    let mut conditions = server.status.iter().flat_map(|s| &s.conditions);
+    conditions.any(|c| c.kind == ConditionType::Accepted && c.status == ConditionStatus::True)
+}

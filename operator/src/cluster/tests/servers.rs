@@ -1,0 +1,318 @@
+//! VirtualServers: what nodes are told of them, and what their status says.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use vipkeeper_compiler::ConfigMapName;
+use vipkeeper_crds::node_server::ServerName;
+use vipkeeper_crds::status::{ServerHealth, ServerStatus};
+
+use super::*;
+
+fn named(name: &str) -> ServerName {
+    ServerName {
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+fn server(name: &str, generation: i64, change: impl Fn(&mut Value)) -> Change {
+    let mut spec = json!({
+        "routerRef": {"name": "web"},
+        "ports": [{"port": 80}],
+        "realServers": [{"address": "10.0.0.1"}, {"address": "10.0.0.2"}],
+    });
+    change(&mut spec);
+    let server = json!({
+        "apiVersion": "vipkeeper.io/v1alpha1", "kind": "VirtualServer",
+        "metadata": {"namespace": "shop", "name": name, "uid": format!("uid-{name}"), "generation": generation,
+            "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": spec,
+    });
+    Change::Server(Box::new(serde_json::from_value(server).unwrap()))
+}
+
+/// The router `web` of everybody, or of whom `from` says.
+fn open_router(from: &Value) -> Change {
+    let Change::Router(mut router) = router("web", "192.0.2.100") else {
+        panic!("no router");
+    };
+    router.spec.attach = serde_json::from_value(json!({ "namespaces": from })).unwrap();
+    Change::Router(router)
+}
+
+fn everybody() -> Value {
+    json!({"from": "All"})
+}
+
+fn scene(servers: Vec<Change>) -> Cluster {
+    let mut cluster = cluster(&["a", "b"], &[]);
+    cluster.take(open_router(&everybody()));
+    servers.into_iter().for_each(|s| cluster.take(s));
+    settle(&mut cluster, 0);
+    cluster
+}
+
+/// The port of each server that a node is told of.
+fn ports(cluster: &Cluster, node: &str) -> Vec<(String, u16)> {
+    let config = &cluster.configs[&name::of_router("web", node)];
+    let servers = &config.spec.config.as_ref().unwrap().servers;
+    let port = |server: &vipkeeper_crds::node_server::NodeServer| match &server.listeners[0] {
+        vipkeeper_crds::node_server::Listener::Address { port, .. } => *port,
+        vipkeeper_crds::node_server::Listener::Mark { .. } => 0,
+    };
+    let all = servers.iter().map(|s| (s.name.name.clone(), port(s)));
+    all.collect()
+}
+
+fn said(cluster: &Cluster, name: &str, kind: ConditionType) -> Option<(ConditionStatus, Reason)> {
+    let status = cluster.server(&named(name))?.status.as_ref()?;
+    let condition = status.conditions.iter().find(|c| c.kind == kind)?;
+    Some((condition.status, condition.reason))
+}
+
+fn accepted(cluster: &Cluster, name: &str) -> (ConditionStatus, Reason) {
+    said(cluster, name, ConditionType::Accepted).unwrap()
+}
+
+/// The agent of `node` says that a server stands so.
+fn tell(cluster: &mut Cluster, node: &str, name: &str, health: ServerHealth) {
+    let mut config = cluster.configs[&name::of_router("web", node)].clone();
+    let report = ServerStatus {
+        server: named(name),
+        generation: cluster
+            .server(&named(name))
+            .unwrap()
+            .metadata
+            .generation
+            .unwrap(),
+        health,
+        conditions: Vec::new(),
+    };
+    config.status.get_or_insert_default().servers = vec![report];
+    cluster.take(Change::Config(Box::new(config)));
+}
+
+fn health(healthy: i64, total: i64) -> ServerHealth {
+    ServerHealth {
+        programmed: true,
+        quorum: healthy > 0,
+        healthy,
+        total,
+        ..ServerHealth::default()
+    }
+}
+
+fn http(spec: &mut Value) {
+    spec["probes"] = json!([{"name": "web", "type": "HTTPS",
+        "https": {"path": "/", "caRef": {"name": "authorities", "key": "ca.crt"}}}]);
+}
+
+fn authorities() -> ConfigMapName {
+    ConfigMapName {
+        namespace: "shop".to_owned(),
+        name: "authorities".to_owned(),
+    }
+}
+
+#[test]
+fn a_server_rides_to_the_candidates_of_its_router_and_nothing_else_is_written() {
+    let mut cluster = scene(vec![server("one", 1, |_| {})]);
+    for node in ["a", "b"] {
+        assert_eq!(ports(&cluster, node), [("one".to_owned(), 80)]);
+    }
+    assert_eq!(
+        accepted(&cluster, "one"),
+        (ConditionStatus::True, Reason::Valid)
+    );
+    cluster.take(router("db", "192.0.2.101"));
+    settle(&mut cluster, 1);
+    cluster.take(server("two", 1, |spec| {
+        spec["ports"] = json!([{"port": 81}])
+    }));
+    let writes = all(&mut cluster, 2);
+    let subjects: Vec<_> = writes.iter().map(|w| w.subject().name).collect();
+    let (a, b) = (name::of_router("web", "a"), name::of_router("web", "b"));
+    let mut expected = vec![a, b, "shop/two".to_owned()];
+    expected.sort();
+    let mut subjects = subjects;
+    subjects.sort();
+    assert_eq!(subjects, expected);
+}
+
+#[test]
+fn who_may_attach_is_the_routers_to_say_and_follows_the_namespace() {
+    let mut cluster = scene(vec![server("one", 1, |_| {})]);
+    cluster.take(open_router(&json!({"from": "None"})));
+    settle(&mut cluster, 1);
+    assert_eq!(
+        accepted(&cluster, "one"),
+        (ConditionStatus::False, Reason::NotAllowed)
+    );
+    assert_eq!(ports(&cluster, "a"), []);
+    let labelled = json!({"from": "Selector", "selector": {"matchLabels": {"team": "shop"}}});
+    cluster.take(open_router(&labelled));
+    settle(&mut cluster, 2);
+    assert_eq!(accepted(&cluster, "one").1, Reason::NotAllowed);
+    let namespace = json!({"metadata": {"name": "shop", "labels": {"team": "shop"}}});
+    cluster.take(Change::Namespace(
+        serde_json::from_value(namespace).unwrap(),
+    ));
+    settle(&mut cluster, 3);
+    assert_eq!(accepted(&cluster, "one").0, ConditionStatus::True);
+    assert_eq!(ports(&cluster, "a").len(), 1);
+}
+
+#[test]
+fn a_refused_edit_keeps_what_was_served_also_for_the_next_operator() {
+    let mut first = scene(vec![server("one", 1, |_| {})]);
+    let broken = || server("one", 2, |spec| spec["ports"] = json!([{"port": 99_999}]));
+    first.take(broken());
+    settle(&mut first, 1);
+    assert_eq!(ports(&first, "a"), [("one".to_owned(), 80)]);
+    assert_eq!(
+        accepted(&first, "one"),
+        (ConditionStatus::False, Reason::Invalid)
+    );
+    let mut second = Cluster::default();
+    for node in ["a", "b"] {
+        second.take(super::node(node));
+    }
+    for config in first.configs.values() {
+        second.take(Change::Config(Box::new(config.clone())));
+    }
+    second.take(Change::Router(Box::new(first.routers["web"].clone())));
+    let object = first.server(&named("one")).unwrap().clone();
+    second.take(Change::Server(Box::new(object)));
+    Kind::ALL
+        .iter()
+        .for_each(|kind| second.take(Change::Listed(*kind)));
+    assert_eq!(all(&mut second, 2), []);
+}
+
+#[test]
+fn the_summary_is_what_the_node_sees_that_holds_the_addresses() {
+    let mut cluster = scene(vec![server("one", 1, |_| {})]);
+    report(&mut cluster, "web", "a", ElectionState::Active);
+    report(&mut cluster, "web", "b", ElectionState::Backup);
+    settle(&mut cluster, 1);
+    let ready = |cluster: &Cluster| said(cluster, "one", ConditionType::Ready).unwrap();
+    assert_eq!(ready(&cluster), (ConditionStatus::Unknown, Reason::Pending));
+    tell(&mut cluster, "a", "one", health(1, 2));
+    tell(&mut cluster, "b", "one", health(2, 2));
+    settle(&mut cluster, 2);
+    let status = |cluster: &Cluster| {
+        cluster
+            .server(&named("one"))
+            .unwrap()
+            .status
+            .clone()
+            .unwrap()
+    };
+    assert_eq!(status(&cluster).ready_summary, "1/2");
+    assert_eq!(status(&cluster).nodes.len(), 2);
+    assert_eq!(ready(&cluster), (ConditionStatus::True, Reason::Serving));
+    assert_eq!(
+        said(&cluster, "one", ConditionType::Degraded),
+        Some((ConditionStatus::True, Reason::RealServersUnhealthy))
+    );
+    tell(&mut cluster, "a", "one", health(0, 2));
+    settle(&mut cluster, 3);
+    assert_eq!(
+        ready(&cluster),
+        (ConditionStatus::False, Reason::TooFewHealthy)
+    );
+    assert_eq!(
+        said(&cluster, "one", ConditionType::QuorumLost),
+        Some((ConditionStatus::True, Reason::TooFewHealthy))
+    );
+    // The other holds the addresses now.
+    for (node, state) in [("a", ElectionState::Backup), ("b", ElectionState::Active)] {
+        let mut config = cluster.configs[&name::of_router("web", node)].clone();
+        let servers = config.status.as_ref().unwrap().servers.clone();
+        reported(&mut config, state);
+        config.status.as_mut().unwrap().servers = servers;
+        cluster.take(Change::Config(Box::new(config)));
+    }
+    settle(&mut cluster, 4);
+    assert_eq!(status(&cluster).ready_summary, "2/2");
+    assert_eq!(said(&cluster, "one", ConditionType::QuorumLost), None);
+}
+
+#[test]
+fn a_server_waits_for_the_authorities_that_it_names() {
+    let mut cluster = Cluster::default();
+    cluster.take(node("a"));
+    cluster.take(open_router(&everybody()));
+    cluster.take(server("one", 1, http));
+    Kind::ALL
+        .iter()
+        .for_each(|kind| cluster.take(Change::Listed(*kind)));
+    let wanted: Vec<_> = cluster.wanted_config_maps().cloned().collect();
+    assert_eq!(wanted, [authorities()]);
+    assert_eq!(all(&mut cluster, 0), []);
+    cluster.take(Change::ConfigMap(authorities(), None));
+    settle(&mut cluster, 1);
+    assert_eq!(
+        accepted(&cluster, "one"),
+        (ConditionStatus::False, Reason::ConfigMapMissing)
+    );
+    // Later ones wait alone.
+    cluster.take(server("two", 1, |spec| {
+        http(spec);
+        spec["probes"][0]["https"]["caRef"]["name"] = json!("others");
+    }));
+    assert_eq!(all(&mut cluster, 2), []);
+    let certificate = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
+    let data = BTreeMap::from([("ca.crt".to_owned(), certificate.to_owned())]);
+    cluster.take(Change::ConfigMap(authorities(), Some(data)));
+    settle(&mut cluster, 3);
+    assert_ne!(accepted(&cluster, "one").1, Reason::ConfigMapMissing);
+    cluster.take(Change::Gone(Kind::Server, "shop/two".to_owned()));
+    assert_eq!(cluster.wanted_config_maps().count(), 1);
+}
+
+#[test]
+fn a_server_goes_with_its_router_and_comes_back_with_it() {
+    let mut cluster = scene(vec![server("one", 1, |_| {})]);
+    cluster.take(Change::Gone(Kind::Router, "web".to_owned()));
+    settle(&mut cluster, 1);
+    assert_eq!(
+        accepted(&cluster, "one"),
+        (ConditionStatus::False, Reason::RouterMissing)
+    );
+    assert_eq!(cluster.configs.len(), 2);
+    let Change::Router(mut again) = open_router(&everybody()) else {
+        panic!("no router");
+    };
+    again.metadata.uid = Some("another".to_owned());
+    cluster.take(Change::Router(again));
+    settle(&mut cluster, 2);
+    assert_eq!(accepted(&cluster, "one").0, ConditionStatus::True);
+    cluster.take(Change::Gone(Kind::Server, "shop/one".to_owned()));
+    settle(&mut cluster, 3);
+    assert_eq!(ports(&cluster, "a"), []);
+}
+
+#[test]
+fn what_became_of_a_server_is_told_once() {
+    let mut cluster = scene(vec![server("one", 1, |_| {})]);
+    cluster.take(server("two", 1, |_| {}));
+    let told = |writes: &[Write]| -> Vec<String> {
+        let news = writes.iter().filter_map(|write| match write {
+            Write::ServerStatus { server, news, .. } => Some((server.name.clone(), news.clone())),
+            Write::Config(_)
+            | Write::Remove { .. }
+            | Write::Status { .. }
+            | Write::Annotations { .. } => None,
+        });
+        let news = news.flat_map(|(name, news)| news.into_iter().map(move |n| (name.clone(), n)));
+        news.map(|(name, n)| format!("{name} {}", n.reason))
+            .collect()
+    };
+    let writes = all(&mut cluster, 1);
+    assert_eq!(told(&writes), ["two Conflict"]);
+    obey(&mut cluster, writes);
+    cluster.look_at_everything();
+    assert_eq!(all(&mut cluster, 2), []);
+}
