@@ -115,6 +115,7 @@ impl Cluster {
                 self.index.remove_node(&name);
                 self.index.set_interfaces(&name, None);
                 self.nodes.remove(&name);
+                self.look_at_routers_of(&name);
                 self.hear(&name, BTreeSet::new(), BTreeSet::new());
                 self.dirty.insert(Owner::Node(name));
             }
@@ -178,8 +179,17 @@ impl Cluster {
         let name = node.name_any();
         let uid = node.uid().unwrap_or_default();
         if self.nodes.insert(name.clone(), uid.clone()) != Some(uid) {
+            self.look_at_routers_of(&name);
             self.dirty.insert(Owner::Node(name));
         }
+    }
+
+    /// What a node claims counts less while there is no such Node, also for a router that goes on though it is refused.
+    fn look_at_routers_of(&mut self, node: &str) {
+        let configs = self.configs.values();
+        let own = configs.filter(|c| c.spec.node_name == node);
+        let routers = own.filter_map(|c| c.spec.router.clone());
+        self.dirty.extend(routers.map(Owner::Router));
     }
 
     fn take_config(&mut self, mut config: NodeConfig) {

@@ -362,3 +362,23 @@ fn a_list_is_believed_though_it_is_older_as_after_a_restore() {
     cluster.take(Change::Listed(Kind::Router));
     assert_eq!(address(&cluster), "192.0.2.10");
 }
+
+#[test]
+fn a_node_that_comes_back_is_believed_again_also_by_a_router_that_is_refused() {
+    let mut cluster = cluster(&["a"], &[("web", "192.0.2.100"), ("db", "192.0.2.101")]);
+    settle(&mut cluster, 0);
+    let mut edited = cluster.routers["db"].clone();
+    edited.metadata.generation = Some(4);
+    edited.spec.addresses[0].address = "192.0.2.100".to_owned();
+    cluster.take(Change::Router(Box::new(edited)));
+    report(&mut cluster, "db", "a", ElectionState::Active);
+    settle(&mut cluster, 1);
+    cluster.take(Change::Gone(Kind::Node, "a".to_owned()));
+    for second in [2, 9] {
+        settle(&mut cluster, second);
+    }
+    cluster.take(node("a"));
+    let writes = all(&mut cluster, 10);
+    cluster.look_at_everything();
+    assert_eq!(writes, all(&mut cluster, 10));
+}
