@@ -15,8 +15,8 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use vipkeeper_compiler::{Objects, SecretName, Severity, compile, settings};
-use vipkeeper_crds::{Settings, VirtualRouter, definitions};
+use vipkeeper_compiler::{ConfigMapName, Objects, SecretName, Severity, compile, settings};
+use vipkeeper_crds::{Settings, VirtualRouter, VirtualServer, definitions};
 
 /// Objects of one kind, as patches of one that is good.
 #[derive(Deserialize)]
@@ -116,6 +116,59 @@ fn refused_by_rules(object: &Value) -> Option<String> {
     errors.next().map(|f| format!("{}: {}", f.path, f.message))
 }
 
+/// Why the compiler refuses a VirtualServer of a router that allows everything, if it does.
+fn refused_server(object: &Value) -> Option<String> {
+    let server: VirtualServer = match serde_json::from_value(object.clone()) {
+        Ok(server) => server,
+        Err(error) => return Some(error.to_string()),
+    };
+    let objects = Objects {
+        servers: vec![server],
+        ..server_surroundings()
+    };
+    let findings = compile(&objects, "a").findings;
+    let mut errors = findings.iter().filter(|f| f.severity == Severity::Error);
+    errors.next().map(|f| format!("{}: {}", f.path, f.message))
+}
+
+/// A router that allows everything, and the authorities of probes.
+fn server_surroundings() -> Objects {
+    let attach = json!({"namespaces": {"from": "All"}, "trusted": true, "fwmark": true});
+    let both = json!([{"address": "192.0.2.100"}, {"address": "2001:db8::100"}]);
+    let router = json!({"addresses": both, "attach": attach});
+    let router = object("VirtualRouter", "r", &router_corpus().base, &router);
+    let authorities = ConfigMapName {
+        namespace: "default".into(),
+        name: "ca".into(),
+    };
+    let pem = "-----BEGIN CERTIFICATE-----".to_owned();
+    Objects {
+        routers: vec![serde_json::from_value(router).unwrap()],
+        config_maps: [(authorities, [("ca.crt".to_owned(), pem)].into())].into(),
+        ..Objects::default()
+    }
+}
+
+fn server_corpus() -> Corpus {
+    let mut corpus = corpus(include_str!("corpus/server.yaml"));
+    let real = |count: usize| {
+        let all =
+            (1..=count).map(|i| json!({"address": format!("10.1.{}.{}", i / 250, i % 250 + 1)}));
+        json!({"realServers": all.collect::<Vec<_>>()})
+    };
+    let ports = |count: usize| {
+        let all = (1..=count).map(|i| json!({"port": i}));
+        json!({"ports": all.collect::<Vec<_>>()})
+    };
+    let probes = |count: usize| {
+        let all = (1..=count).map(|i| json!({"name": format!("p{i}"), "type": "TCP"}));
+        json!({"probes": all.collect::<Vec<_>>()})
+    };
+    corpus.good.extend([real(1024), ports(64), probes(8)]);
+    corpus.bad.extend([real(1025), ports(65), probes(9)]);
+    corpus
+}
+
 fn refused_settings(object: &Value) -> Option<String> {
     let read: Settings = match serde_json::from_value(object.clone()) {
         Ok(read) => read,
@@ -161,6 +214,15 @@ fn a_router_gets_one_verdict_and_no_cel_rule_is_idle() {
 }
 
 #[test]
+fn a_server_gets_one_verdict_and_no_cel_rule_is_idle() {
+    let used = agree("VirtualServer", &server_corpus(), refused_server);
+    let all = schema::messages(&definition("VirtualServer"));
+    assert!(all.len() > 50, "{all:?}");
+    let idle: Vec<&String> = all.difference(&used).collect();
+    assert!(idle.is_empty(), "no bad object breaks {idle:?}");
+}
+
+#[test]
 fn settings_get_one_verdict_and_no_cel_rule_is_idle() {
     let corpus = corpus(include_str!("corpus/settings.yaml"));
     let mut used = agree("Settings", &corpus, refused_settings);
@@ -197,6 +259,27 @@ fn what_the_compiler_makes_is_a_good_node_config() {
         }
     }
     assert!(made > 20, "{made}");
+    let corpus = server_corpus();
+    for patch in &corpus.good {
+        let server = object("VirtualServer", "s", &corpus.base, patch);
+        let objects = Objects {
+            servers: vec![serde_json::from_value(server).unwrap()],
+            ..server_surroundings()
+        };
+        let [config] = &compile(&objects, "a").configs[..] else {
+            panic!("{patch}");
+        };
+        assert_eq!(config.servers.len(), 1, "{patch}");
+        let object = json!({
+            "apiVersion": "vipkeeper.io/v1alpha1", "kind": "NodeConfig", "metadata": {"name": "r"},
+            "spec": {"nodeName": "a", "router": "r", "config": config},
+        });
+        assert_eq!(schema::refusals(root, &object), [""; 0], "{patch}");
+        // What the agent reads is what was written.
+        let read = serde_json::to_value(config).unwrap();
+        let read: vipkeeper_crds::NodeConfigSpec = serde_json::from_value(read).unwrap();
+        assert_eq!(read, *config, "{patch}");
+    }
     let own = json!({
         "metadata": {"name": "a"},
         "spec": {"nodeName": "a", "settings": vipkeeper_crds::NodeSettings::default()},
@@ -248,6 +331,10 @@ fn the_columns_show_state_first_and_are_scalars() {
         columns("VirtualRouter"),
         ["Active", "Ready", "VRID", "Addresses", "Nodes", "Age"]
     );
+    assert_eq!(
+        columns("VirtualServer"),
+        ["Ready", "Router", "Accepted", "Age"]
+    );
     assert_eq!(columns("NodeConfig"), ["Node", "Router", "Accepted", "Age"]);
     let selectable = definition("NodeConfig")["spec"]["versions"][0]["selectableFields"].clone();
     assert_eq!(
@@ -262,6 +349,7 @@ fn the_committed_chart_says_what_the_types_say() {
         include_str!("../../charts/vipkeeper-crds/templates/nodeconfigs.yaml"),
         include_str!("../../charts/vipkeeper-crds/templates/settings.yaml"),
         include_str!("../../charts/vipkeeper-crds/templates/virtualrouters.yaml"),
+        include_str!("../../charts/vipkeeper-crds/templates/virtualservers.yaml"),
     ];
     for (text, definition) in committed.iter().zip(definitions().unwrap()) {
         let read: Value = serde_saphyr::from_str(text).unwrap();

@@ -136,6 +136,7 @@ pub struct Attach {
 /// Namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::namespaces()))]
 pub struct AttachNamespaces {
     /// `None`, `All`, or `Selector`: those with certain labels. Default: `None`.
     #[serde(default)]

@@ -3,6 +3,8 @@
 //! The compiler's rules are the authority; these refuse at once what an object alone shows. One corpus of objects gets
 //! the same verdict from both. What needs other objects, or arithmetic on addresses, is the compiler's alone.
 
+pub(crate) mod server;
+
 use serde_json::{Value, json};
 
 /// A rule with what is said if it is broken.
@@ -204,6 +206,14 @@ pub(crate) fn router() -> Value {
             "transport.source and extraPeers must be addresses that stay: a virtual address moves"
         ),
     ])
+}
+
+/// Of the namespaces that may attach.
+pub(crate) fn namespaces() -> Value {
+    json!([rule(
+        "self.from == 'Selector' ? has(self.selector) : !has(self.selector)",
+        "selector belongs to `from: Selector`, and is required there"
+    )])
 }
 
 /// Of heartbeats.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::duration::Duration;
 use crate::node_config::AddressFamily;
+use crate::rules::server as rules;
 use crate::status::VirtualServerStatus;
 
 pub use probe::{
@@ -47,6 +48,7 @@ pub use probe::{
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::server()))]
 pub struct VirtualServerSpec {
     /// The VirtualRouter whose addresses are served. Its `attach` must allow this namespace.
     pub router_ref: RouterRef,
@@ -56,7 +58,7 @@ pub struct VirtualServerSpec {
     pub fwmark: Option<FirewallMark>,
     /// Which of the router's addresses are served, at most 256, in canonical form. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(min = 2, max = 45)), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 256), inner(length(min = 2, max = 45)), extend("x-kubernetes-list-type" = "set"))]
     pub addresses: Vec<String>,
     /// The ports, at most 64; one is required unless `all` or `fwmark` says otherwise. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -110,6 +112,7 @@ pub struct VirtualServerSpec {
 /// A VirtualRouter by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::router_ref()))]
 pub struct RouterRef {
     /// Its name.
     #[schemars(length(min = 1, max = 253))]
@@ -141,8 +144,8 @@ pub struct ServerPort {
     /// `TCP`, `UDP` or `SCTP`. Default: `TCP`.
     #[serde(default)]
     pub protocol: Protocol,
-    /// The port of the real servers, 1 to 65535; `DR` and `Tunnel` cannot change it. Default: `port`; with
-    /// `serviceRef` that of each endpoint.
+    /// The port of the real servers, 1 to 65535; `DR` and `Tunnel` cannot change it. Not with `serviceRef`, where each
+    /// endpoint says its own. Default: `port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65_535))]
     pub target_port: Option<i64>,
@@ -179,6 +182,7 @@ pub enum Protocol {
 /// Which real server gets the next connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::scheduler()))]
 pub struct Scheduler {
     /// A scheduler of the kernel. Default: `wlc`.
     #[serde(default)]
@@ -275,6 +279,7 @@ pub enum SchedulerFlag {
 /// How packets reach a real server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::forwarding()))]
 pub struct Forwarding {
     /// `NAT`: with the real server's address and port; answers must come back through the node. `FullNAT`: also with
     /// the node's address as source, so that they do. `DR`: with the real server's MAC address and nothing else
@@ -307,6 +312,7 @@ pub enum ForwardingMethod {
 /// The packets that carry packets to a real server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::tunnel()))]
 pub struct Tunnel {
     /// `IPIP`, `GRE`, or `GUE` in UDP. Default: `IPIP`.
     #[serde(rename = "type", default)]
@@ -364,6 +370,7 @@ pub enum TunnelChecksum {
 /// Connections of one client go to one real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::persistence()))]
 pub struct Persistence {
     /// How long after its last connection a client is remembered, `1s` to `744h`, whole seconds. Default: `300s`.
     #[serde(default = "default_persistence")]
@@ -404,9 +411,10 @@ pub enum PersistenceEngine {
 /// A real server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::real_server()))]
 pub struct RealServer {
-    /// Its address in canonical form; it serves the virtual addresses of its family, and with `Tunnel` those of the
-    /// other where no real server has that.
+    /// Its address in canonical form, and not link-local of IPv6. It serves the virtual addresses of its family, and with
+    /// `Tunnel` those of the other where no real server has that.
     #[schemars(length(min = 2, max = 45))]
     pub address: String,
     /// Its port, 1 to 65535. Default: 0, the `targetPort` of each port.
@@ -437,6 +445,7 @@ fn default_weight() -> i64 {
 /// A Service whose endpoints are the real servers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::service_ref()))]
 pub struct ServiceRef {
     /// Its name.
     #[schemars(length(min = 1, max = 63))]
@@ -451,6 +460,7 @@ pub struct ServiceRef {
 /// Who serves while too few real servers are healthy. Nobody probes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::sorry_server()))]
 pub struct SorryServer {
     /// Its address in canonical form.
     #[schemars(length(min = 2, max = 45))]
@@ -470,6 +480,7 @@ pub struct SorryServer {
 /// How many real servers are enough.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::quorum()))]
 pub struct Quorum {
     /// The sum of the weights of the healthy that must be there, 1 to 67107840. Default: 1.
     #[serde(default = "default_quorum")]
@@ -534,6 +545,7 @@ pub enum OnFailure {
 /// How real servers leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::drain()))]
 pub struct Drain {
     /// How long one that leaves keeps its connections, without new ones, `0s` to `24h`; it goes as soon as it has none.
     /// Default: `60s`.

@@ -150,6 +150,12 @@ fn validate(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) 
                     refuse("a key twice");
                 }
             }
+            if schema["x-kubernetes-list-type"] == "set" {
+                let distinct: BTreeSet<String> = items.iter().map(Value::to_string).collect();
+                if distinct.len() < items.len() {
+                    refuse("an item twice");
+                }
+            }
             for (i, item) in items.iter().enumerate() {
                 validate(&schema["items"], item, &format!("{path}[{i}]"), found);
             }
@@ -265,6 +271,11 @@ fn kubernetes() -> Context<'static, 'static> {
                 IpAddr::V4(a) => a.is_link_local(),
                 IpAddr::V6(a) => a.is_unicast_link_local(),
             })
+        })
+        .unwrap();
+    context
+        .add_function("isLoopback", |This(text): This<Text>| {
+            address(&text).is_some_and(|a| a.is_loopback())
         })
         .unwrap();
     context

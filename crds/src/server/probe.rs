@@ -4,11 +4,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::duration::Duration;
+use crate::rules::server as rules;
 
 /// A way to find out whether a real server is healthy. Exactly the member that `type` asks for is set; `TCP` and `Ping`
 /// have none, and every other may be left out where all its fields have defaults.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::probe()))]
 pub struct Probe {
     /// Its name among the probes, 1 to 63 characters.
     #[schemars(length(min = 1, max = 63))]
@@ -55,7 +57,7 @@ pub struct Probe {
     #[serde(default = "default_fall")]
     #[schemars(range(min = 1, max = 100))]
     pub fall: i64,
-    /// The interval after a failure of one that is not out yet, at most `interval`. Default: `interval`.
+    /// The interval after a failure of one that is not out yet, `100ms` to `interval`. Default: `interval`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay_after_failure: Option<Duration>,
     /// Another address than the real server's, in canonical form. Default: the real server's.
@@ -133,6 +135,7 @@ pub enum ProbeType {
 /// An HTTP request, and what its answer must be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::http()))]
 pub struct HttpProbe {
     /// Default: `GET`.
     #[serde(default)]
@@ -224,6 +227,7 @@ pub enum HttpVersion {
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::header()))]
 pub struct HttpHeader {
     /// Its name, at most 127 characters.
     #[schemars(length(min = 1, max = 127))]
@@ -236,6 +240,7 @@ pub struct HttpHeader {
 /// The digest of a body.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::digest()))]
 pub struct BodyDigest {
     /// Default: `SHA256`.
     #[serde(default)]
@@ -260,6 +265,7 @@ pub enum DigestAlgorithm {
 /// An HTTP request over TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::https()))]
 pub struct HttpsProbe {
     /// The request.
     #[serde(flatten)]
@@ -281,6 +287,7 @@ pub struct HttpsProbe {
 /// A key of a ConfigMap in the namespace of the VirtualServer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::config_map_key()))]
 pub struct ConfigMapKey {
     /// The ConfigMap's name.
     #[schemars(length(min = 1, max = 253))]
@@ -298,6 +305,7 @@ fn default_key() -> String {
 /// A datagram and its answer, as hexadecimal digits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::udp()))]
 pub struct UdpProbe {
     /// What is sent, an even number of hexadecimal digits, at most 2048. Default: nothing, an empty datagram.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -313,6 +321,7 @@ pub struct UdpProbe {
 /// A question by DNS over UDP.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::dns()))]
 pub struct DnsProbe {
     /// The type asked for. Default: `SOA`.
     #[serde(rename = "type", default)]
@@ -370,6 +379,7 @@ pub enum DnsType {
 /// A greeting by SMTP: 220, HELO, 250, QUIT.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::smtp()))]
 pub struct SmtpProbe {
     /// The name that the node greets with, at most 253 characters. Default: `vipkeeper`.
     #[serde(default = "default_helo")]
@@ -392,6 +402,7 @@ impl Default for SmtpProbe {
 /// The health protocol of gRPC (grpc.health.v1): `SERVING` is good.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::grpc()))]
 pub struct GrpcProbe {
     /// The service asked about, at most 253 characters. Default: none, the server as a whole.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -402,6 +413,7 @@ pub struct GrpcProbe {
 /// A file of the node: good while it is there and does not begin with `0` or `down`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::file()))]
 pub struct FileProbe {
     /// Its absolute path, at most 1024 bytes.
     #[schemars(length(min = 2, max = 1024))]
@@ -414,6 +426,7 @@ pub struct FileProbe {
 /// A script of the node, run as `SCRIPT ADDRESS PORT`: exit code 0 is good, any other is not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::exec()))]
 pub struct ExecProbe {
     /// The name of a file in the agent's `--scripts-dir`, 1 to 63 characters.
     #[schemars(length(min = 1, max = 63))]
