@@ -16,6 +16,7 @@
 //! | [`firewall`] | our table of nftables; `nftables` is the real one |
 //! | [`report`] | what is told of it all |
 //! | [`mailbox`] | how the thread is reached |
+//! | [`settings`] | what the network namespace should be like, and is not |
 //! | [`ledger`] | what is ours, for whoever comes after a crash |
 //! | [`reconcile`] | what has to be done to make one of the other |
 //! | `upkeep` | when it is done, and what is learnt from refusals (`refusal`, `holds`) |
@@ -38,6 +39,7 @@ pub mod present;
 pub mod reconcile;
 mod refusal;
 pub mod report;
+pub mod settings;
 pub mod table;
 mod thread;
 mod upkeep;
@@ -49,5 +51,6 @@ pub use self::model::{MemberStanding, Model, Report, Standing};
 pub use self::netlink::Netlink;
 pub use self::present::{Present, PresentDestination, PresentService};
 pub use self::report::{Counts, FirewallReport, Observed, ServiceReport, Trouble};
+pub use self::settings::{Lack, SystemSettings};
 pub use self::table::{Entry, Table};
-pub use self::thread::{Context, run};
+pub use self::thread::{Context, clean, run};

@@ -10,8 +10,9 @@ use vipkeeper_ipvs::{
 use vipkeeper_nft::{Difference, Table, TableName};
 
 use super::firewall::Nftables;
-use super::kernel::{Ipvs, Operation, Refusal, Unavailable};
+use super::kernel::{Ipvs, Kernel, Operation, Refusal, Unavailable};
 use super::present::{Present, PresentService};
+use super::settings::SystemSettings;
 
 /// Weights are signed in the kernel.
 const HEAVIEST: u32 = i32::MAX as u32;
@@ -52,6 +53,13 @@ pub(super) struct Fake {
     /// How often it was compared and written.
     pub(super) compared: usize,
     pub(super) replaced: usize,
+    pub(super) settings: SystemSettings,
+}
+
+impl Kernel for Fake {
+    fn settings(&self) -> &SystemSettings {
+        &self.settings
+    }
 }
 
 impl Nftables for Fake {

@@ -1,4 +1,4 @@
-//! What the services thread asks of IPVS, as a trait: `netlink` is the real one, `fake` the tests'.
+//! What the services thread asks of the kernel, as traits: `netlink` is the real one, `fake` the tests'.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,7 +7,9 @@ use std::io;
 use nix::errno::Errno;
 use vipkeeper_ipvs::{Destination, DestinationKey, Service, ServiceKey};
 
+use super::firewall::Nftables;
 use super::present::Present;
+use super::settings::SystemSettings;
 
 /// The kernel's IPVS.
 pub trait Ipvs {
@@ -23,6 +25,12 @@ pub trait Ipvs {
     /// # Errors
     /// If the kernel cannot be told, or does not answer: then nothing is known of any.
     fn apply(&mut self, operations: &[Operation]) -> Result<Vec<Result<(), Refusal>>, Unavailable>;
+}
+
+/// Everything of the kernel that the thread has to do with.
+pub trait Kernel: Ipvs + Nftables {
+    /// The settings of the network namespace.
+    fn settings(&self) -> &SystemSettings;
 }
 
 /// One message to IPVS that changes something.

@@ -1,17 +1,18 @@
-//! The ledger: a file that says which services of IPVS, and whether a table of nftables, are ours, so that whoever comes after a crash, or takes over,
+//! The ledger: a file that says which services of IPVS, which table of nftables and which settings are ours, so that whoever comes after a crash, or takes over,
 //! knows which to adopt and which to remove.
 //!
 //! Written before the kernel is told to add a service and after it has removed one; by rename and without fsync, for
 //! it does not outlive the machine's boot anyway. A file of another boot, network namespace or instance, or one that
 //! cannot be read, is worth nothing and is discarded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 
 use vipkeeper_ipvs::{Family, Protocol, ServiceKey};
 
+use super::settings::Setting;
 use crate::network::ledger::{Discarded, END, Identity, header, lines, read, replace};
 
 /// The first line; another version is discarded.
@@ -27,6 +28,8 @@ pub struct Rows {
     pub services: BTreeSet<ServiceKey>,
     /// Whether our table of nftables is, or may come to be, in the kernel.
     pub has_firewall: bool,
+    /// The values that settings had before we changed them.
+    pub originals: BTreeMap<Setting, u32>,
 }
 
 /// The file and what it says.
@@ -106,6 +109,9 @@ fn render(rows: &Rows, identity: &Identity) -> String {
         }
         .ok();
     }
+    for (setting, original) in &rows.originals {
+        writeln!(text, "original {setting} {original}").ok();
+    }
     if rows.has_firewall {
         text.push_str(FIREWALL);
         text.push('\n');
@@ -146,6 +152,14 @@ fn row(line: &str, rows: &mut Rows) -> Option<()> {
                 family,
                 mark: words.next()?.parse().ok()?,
             }
+        }
+        "original" => {
+            let name = words.next()?;
+            let setting = Setting::ALL
+                .into_iter()
+                .find(|setting| setting.to_string() == name)?;
+            rows.originals.insert(setting, words.next()?.parse().ok()?);
+            return words.next().is_none().then_some(());
         }
         _ => return None,
     };
@@ -188,6 +202,7 @@ mod tests {
             ]
             .into(),
             has_firewall: true,
+            originals: [(Setting::Conntrack, 0), (Setting::Ipv6Forwarding, 2)].into(),
         }
     }
 
@@ -246,7 +261,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_row_makes_the_parser_panic(row in "(service|mark) [0-9a-fIPv.: ]{0,40}") {
+        fn no_row_makes_the_parser_panic(row in "(service|mark|original) [0-9a-z_IP.: ]{0,40}") {
             let text = render(&Rows::default(), &identity()).replace("end\n", &format!("{row}\nend\n"));
             if let Ok(rows) = parse(&text, &identity()) {
                 prop_assert_eq!(parse(&render(&rows, &identity()), &identity()), Ok(rows));

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use vipkeeper_ipvs::ServiceKey;
 
 use super::report::Trouble;
+use super::settings::Setting;
 use super::table::Table;
 use crate::ring::{Ring, Wake};
 
@@ -38,6 +39,20 @@ pub struct Finished {
     pub removed: usize,
     /// Services that are still there, and why; they stay in the ledger.
     pub left: Vec<(ServiceKey, Trouble)>,
+    /// Why our table of nftables is still there, if it is; it stays in the ledger.
+    pub firewall: Option<Trouble>,
+    /// Settings that have the value again that they had before us.
+    pub restored: Vec<Setting>,
+    /// Settings that could not be put back, and why; they stay in the ledger.
+    pub unrestored: Vec<(Setting, String)>,
+}
+
+impl Finished {
+    /// Whether nothing of ours is left.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.left.is_empty() && self.firewall.is_none() && self.unrestored.is_empty()
+    }
 }
 
 /// The thread does not answer: it has ended, and the process is about to.
@@ -63,7 +78,7 @@ impl Mailbox {
         self.tables.replace(table);
     }
 
-    /// Removes every service that is ours; then the thread does nothing more. For an agent that leaves.
+    /// Removes every service that is ours, and our table of nftables, and restores settings; then the thread does nothing more. For an agent that leaves.
     ///
     /// # Errors
     /// If the thread is gone, or does not take orders any more.

@@ -14,9 +14,10 @@ use vipkeeper_ipvs::{
     Answer, Content, FamilyId, Request, ServiceKey, answers, emit_family_request,
 };
 
-use super::kernel::{Ipvs, Operation, Refusal, Unavailable};
+use super::kernel::{Ipvs, Kernel, Operation, Refusal, Unavailable};
 use super::nftables::Nfnetlink;
 use super::present::{Present, PresentDestination, PresentService};
+use super::settings::SystemSettings;
 use crate::netlink::{BUFFER, retry};
 
 /// Operations of one system call, each of 256 bytes at most. Their answers, some 800 bytes each in the kernel's
@@ -31,6 +32,24 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Netlink {
     connection: Option<Connection>,
     pub(super) nftables: Nfnetlink,
+    settings: SystemSettings,
+}
+
+impl Netlink {
+    /// With the settings of the network namespace elsewhere than the kernel shows them, or written.
+    #[must_use]
+    pub fn with_settings(settings: SystemSettings) -> Self {
+        Self {
+            settings,
+            ..Self::default()
+        }
+    }
+}
+
+impl Kernel for Netlink {
+    fn settings(&self) -> &SystemSettings {
+        &self.settings
+    }
 }
 
 impl Ipvs for Netlink {

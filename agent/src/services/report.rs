@@ -7,6 +7,7 @@ use vipkeeper_ipvs::{DestinationKey, EngineName, SchedulerName, ServiceKey};
 use vipkeeper_vrrp::Time;
 
 use super::present::PresentService;
+use super::settings::Lack;
 use super::table::Table;
 
 /// What is known of the kernel.
@@ -25,6 +26,8 @@ pub struct Observed {
     pub others: usize,
     /// How our table of nftables is.
     pub firewall: FirewallReport,
+    /// Settings of the network namespace that the table needs, or is better with, and that are not so.
+    pub lacks: Vec<Lack>,
     /// What was done so far.
     pub counts: Counts,
 }

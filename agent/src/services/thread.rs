@@ -9,10 +9,10 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 use tracing::info;
 
-use super::firewall::{Nftables, table_name};
-use super::kernel::Ipvs;
+use super::firewall::table_name;
+use super::kernel::Kernel;
 use super::ledger::Ledger;
-use super::mailbox::{Mailbox, Order};
+use super::mailbox::{Finished, Mailbox, Order};
 use super::report::Observed;
 use super::upkeep::Upkeep;
 use crate::clock;
@@ -30,7 +30,7 @@ pub struct Context {
 ///
 /// # Errors
 /// If the thread cannot wait, which ends the process.
-pub fn run<K: Ipvs + Nftables>(kernel: K, ledger: Ledger, context: Context) -> anyhow::Result<()> {
+pub fn run<K: Kernel>(kernel: K, ledger: Ledger, context: Context) -> anyhow::Result<()> {
     let table = table_name(ledger.instance()).context("the name of our table of nftables")?;
     let mut services = Services {
         upkeep: Upkeep::new(kernel, ledger, table),
@@ -41,6 +41,15 @@ pub fn run<K: Ipvs + Nftables>(kernel: K, ledger: Ledger, context: Context) -> a
         let wait = services.turn();
         services.context.mailbox.wake().wait(wait)?;
     }
+}
+
+/// Removes everything that `ledger` calls ours, for a process that has no thread for it.
+///
+/// # Errors
+/// If the instance's name is none.
+pub fn clean<K: Kernel>(kernel: K, ledger: Ledger) -> anyhow::Result<Finished> {
+    let table = table_name(ledger.instance()).context("the name of our table of nftables")?;
+    Ok(Upkeep::new(kernel, ledger, table).finish(clock::now))
 }
 
 /// What the thread is for at present.
@@ -60,7 +69,7 @@ struct Services<K> {
     context: Context,
 }
 
-impl<K: Ipvs + Nftables> Services<K> {
+impl<K: Kernel> Services<K> {
     /// Gives how long there is nothing to do, if nobody rings; `None` is for ever.
     fn turn(&mut self) -> Option<Duration> {
         let mailbox = Arc::clone(&self.context.mailbox);

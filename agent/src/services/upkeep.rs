@@ -14,15 +14,16 @@ use vipkeeper_ipvs::ServiceKey;
 use vipkeeper_nft::TableName;
 use vipkeeper_vrrp::Time;
 
-use super::firewall::{Firewall, Nftables, Tended};
+use super::firewall::{Firewall, Tended};
 use super::holds::{self, Holds};
-use super::kernel::{Ipvs, Operation, Unavailable};
+use super::kernel::{Kernel, Operation, Unavailable};
 use super::ledger::{Ledger, Rows};
 use super::mailbox::Finished;
 use super::present::Present;
 use super::reconcile::reconcile;
 use super::refusal::{Circumstances, Meaning};
 use super::report::{Counts, FirewallReport, Observed, ServiceReport, Trouble};
+use super::settings::{Lack, Policy, Setting, wanted};
 use super::table::Table;
 
 /// How often the kernel is read: statistics are that old at most, and what somebody took away is missing so long.
@@ -55,6 +56,9 @@ pub(super) struct Upkeep<K> {
     read_due: Option<Time>,
     holds: Holds,
     firewall: Firewall,
+    lacks: Vec<Lack>,
+    /// Settings that could not be written; told once.
+    unwritten: BTreeSet<Setting>,
     /// Services that have been as the table says since it says so.
     settled: BTreeSet<ServiceKey>,
     /// How often in a row the kernel was not what it was thought to be.
@@ -62,7 +66,7 @@ pub(super) struct Upkeep<K> {
     counts: Counts,
 }
 
-impl<K: Ipvs + Nftables> Upkeep<K> {
+impl<K: Kernel> Upkeep<K> {
     /// `table` is the name of our table of nftables.
     pub(super) fn new(kernel: K, ledger: Ledger, table: TableName) -> Self {
         Self {
@@ -78,6 +82,8 @@ impl<K: Ipvs + Nftables> Upkeep<K> {
             read_due: Some(Time::ZERO),
             holds: Holds::default(),
             firewall: Firewall::new(table),
+            lacks: Vec::new(),
+            unwritten: BTreeSet::new(),
             settled: BTreeSet::new(),
             outdated: 0,
             counts: Counts::default(),
@@ -113,11 +119,42 @@ impl<K: Ipvs + Nftables> Upkeep<K> {
                 self.read_due = (!self.looked_for.is_empty()).then(|| ended + rest);
             }
         }
-        // Before the services that it is for; and where there is no IPVS, too.
+        // Before the services that they are for; and where there is no IPVS, too.
+        self.look_at_settings();
         self.tend(began);
         if self.is_current {
             self.mend(began);
         }
+    }
+
+    /// Knows which settings are not as they should be, and sets them where that was asked for.
+    fn look_at_settings(&mut self) {
+        let Some(desired) = &self.desired else {
+            return;
+        };
+        let wanted = wanted(desired);
+        self.lacks = self.kernel.settings().lacks(&wanted);
+        if self.kernel.settings().policy == Policy::Verify || self.lacks.is_empty() {
+            return;
+        }
+        let mut rows = self.ledger.rows().clone();
+        for lack in &self.lacks {
+            if let Some(is) = lack.is {
+                rows.originals.entry(lack.setting).or_insert(is);
+            }
+        }
+        self.save(rows);
+        for lack in &self.lacks {
+            let (setting, value) = (lack.setting, lack.wanted);
+            match self.kernel.settings().write(lack) {
+                Ok(()) => info!(%setting, value, "setting written"),
+                Err(error) if self.unwritten.insert(setting) => {
+                    warn!(%setting, %error, "a setting cannot be written");
+                }
+                Err(_) => {}
+            }
+        }
+        self.lacks = self.kernel.settings().lacks(&wanted);
     }
 
     /// Makes our table of nftables what it should be.
@@ -165,10 +202,34 @@ impl<K: Ipvs + Nftables> Upkeep<K> {
             let trouble = own.or(self.trouble.as_ref()).cloned();
             trouble.unwrap_or_else(|| Trouble::Unreachable("it was not asked".to_owned()))
         };
-        Finished {
-            removed: before - left.len(),
-            left: left.into_iter().map(|key| (key, why(key))).collect(),
-        }
+        let left: Vec<_> = left.into_iter().map(|key| (key, why(key))).collect();
+        let firewall = self.firewall_report().trouble;
+        let mut finished = Finished {
+            removed: before.saturating_sub(left.len()),
+            left,
+            firewall,
+            ..Finished::default()
+        };
+        self.restore_settings(&mut finished);
+        finished
+    }
+
+    fn restore_settings(&mut self, finished: &mut Finished) {
+        let mut rows = self.ledger.rows().clone();
+        let settings = self.kernel.settings();
+        rows.originals.retain(|&setting, &mut original| {
+            match settings.restore(setting, original) {
+                Ok(is_restored) => {
+                    finished.restored.extend(is_restored.then_some(setting));
+                    false
+                }
+                Err(error) => {
+                    finished.unrestored.push((setting, error.to_string()));
+                    true
+                }
+            }
+        });
+        self.save(rows);
     }
 
     /// What there is to tell.
@@ -181,6 +242,7 @@ impl<K: Ipvs + Nftables> Upkeep<K> {
             services: keys.iter().map(|key| (*key, self.report(key))).collect(),
             others: self.present.others,
             firewall: self.firewall_report(),
+            lacks: self.lacks.clone(),
             counts: self.counts,
         }
     }

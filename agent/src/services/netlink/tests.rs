@@ -281,6 +281,56 @@ fn real_a_crash_a_flush_and_a_foreign_service_are_lived_with() {
 }
 
 #[test]
+#[ignore = "needs a kernel with IPVS"]
+fn real_our_table_of_nftables_is_put_back_and_goes() {
+    let kernel = namespace();
+    let directory = Directory::new();
+    let mut table = Table::from_iter([entry(80, &[(1, 1)])]);
+    let to = vipkeeper_nft::Endpoint {
+        address: [192, 0, 2, 1].into(),
+        protocol: vipkeeper_nft::Protocol::Tcp,
+        port: 80,
+    };
+    let ports = vipkeeper_nft::Ports::One(80);
+    table.set_firewall(vipkeeper_nft::Ruleset {
+        masqueraded: [to.into()].into(),
+        closed: [(to.address, [(to.protocol, ports)].into())].into(),
+        ..Default::default()
+    });
+    let table = Arc::new(table);
+    let nft = |arguments: &[&str]| {
+        let output = Command::new("nft").args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    nft(&["add", "table", "inet", "other"]);
+    let theirs = nft(&["list", "ruleset"]);
+    let mut upkeep = Upkeep::new(kernel, ledger(&directory), name());
+    upkeep.want(Arc::clone(&table));
+    upkeep.turn(clock::now);
+    let ours = nft(&["list", "ruleset"]);
+    assert!(ours.contains("masquerade"), "{ours}");
+    let observed = upkeep.observed();
+    assert!(observed.firewall.is_programmed, "{:?}", observed.firewall);
+
+    let mut upkeep = Upkeep::new(Netlink::default(), ledger(&directory), name());
+    upkeep.want(table);
+    let handles = nft(&["-a", "list", "ruleset"]);
+    upkeep.turn(clock::now);
+    assert_eq!(nft(&["-a", "list", "ruleset"]), handles, "adopted");
+    assert_eq!(upkeep.observed().counts.operations, 0);
+
+    nft(&["delete", "table", "inet", "vipkeeper"]);
+    let later = || clock::now() + Duration::from_secs(10);
+    upkeep.turn(later);
+    assert_eq!(nft(&["list", "ruleset"]), ours);
+    assert_eq!(upkeep.observed().counts.repairs, 1);
+
+    assert!(upkeep.finish(clock::now).is_complete());
+    assert_eq!(nft(&["list", "ruleset"]), theirs);
+}
+
+#[test]
 #[ignore = "needs a kernel with IPVS; measures"]
 fn real_a_thousand_services_with_ten_real_servers_each() {
     let kernel = namespace();

@@ -2,6 +2,7 @@
 
 mod convergence;
 mod firewall;
+mod settings;
 
 use nix::errno::Errno;
 
@@ -10,6 +11,7 @@ use super::super::fake::{Fake, Intrusion};
 use super::super::firewall::table_name;
 use super::super::kernel::Refusal;
 use super::super::present::PresentService;
+use super::super::settings::tests::zeroes;
 use super::super::table::Entry;
 use super::*;
 use crate::network::ledger::Identity;
@@ -63,6 +65,7 @@ impl Bench {
         let directory = Directory::new();
         let ledger = ledger_of(&directory, ours);
         let kernel = Fake {
+            settings: zeroes(&directory, Policy::Verify),
             present: present(&there.iter().cloned().collect()),
             ledger: Some(directory.path().join("services")),
             ..Fake::default()
