@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use vipkeeper_vrrp::Ifindex;
@@ -13,25 +14,37 @@ use crate::home;
 use crate::network::cleanup::{Cleaned, clean};
 use crate::network::ledger::{Identity, Ledger};
 use crate::network::rtnetlink::Rtnetlink;
+use crate::services::{self, Netlink};
+
+/// The ledger of services in a state directory.
+const SERVICES: &str = "services";
 
 /// Cleans up after the instance called `instance` whose state directory is `state_dir`; tells what to `out`.
 ///
 /// # Errors
 /// If an agent of the instance runs, or something could not be taken away.
-pub fn run(
-    instance: &str,
-    state_dir: &std::path::Path,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
-    let path = state_dir.join("ledger");
-    if !path.exists() {
+pub fn run(instance: &str, state_dir: &Path, out: &mut impl Write) -> anyhow::Result<()> {
+    let addresses = state_dir.join("ledger");
+    let services = state_dir.join(SERVICES);
+    if !addresses.exists() && !services.exists() {
         return say(out, "nothing to clean up: there is no ledger");
     }
     let Some(_lock) = home::lock(&state_dir.join("lock"))? else {
         bail!("an agent of instance {instance} runs, and needs what it has: stop it first");
     };
     let identity = Identity::of_this_process(instance).context("the ledger's identity")?;
-    let (ledger, discarded) = Ledger::open(path.clone(), identity);
+    // Addresses before the services that they lead to.
+    if addresses.exists() {
+        clean_addresses(&addresses, identity.clone(), out)?;
+    }
+    if services.exists() {
+        clean_services(&services, identity, out)?;
+    }
+    Ok(())
+}
+
+fn clean_addresses(path: &Path, identity: Identity, out: &mut impl Write) -> anyhow::Result<()> {
+    let (ledger, discarded) = Ledger::open(path.to_owned(), identity);
     if let Some(reason) = discarded {
         bail!("{}: nothing is touched, because {reason}", path.display());
     }
@@ -41,7 +54,40 @@ pub fn run(
     if !cleaned.is_complete() {
         bail!("something is left; the ledger is kept for another attempt");
     }
-    fs::remove_file(&path).with_context(|| path.display().to_string())
+    fs::remove_file(path).with_context(|| path.display().to_string())
+}
+
+fn clean_services(path: &Path, identity: Identity, out: &mut impl Write) -> anyhow::Result<()> {
+    let (ledger, discarded) = services::ledger::Ledger::open(path.to_owned(), identity);
+    if let Some(reason) = discarded {
+        bail!("{}: nothing is touched, because {reason}", path.display());
+    }
+    let before = ledger.rows().clone();
+    let finished = services::clean(Netlink::default(), ledger)?;
+    for service in &before.services {
+        match finished.left.iter().find(|(left, _)| left == service) {
+            None => say(out, &format!("removed {service} from IPVS"))?,
+            Some((_, why)) => say(out, &format!("could not remove {service} from IPVS: {why}"))?,
+        }
+    }
+    match &finished.firewall {
+        Some(why) => say(
+            out,
+            &format!("could not remove the table of nftables: {why}"),
+        )?,
+        None if before.has_firewall => say(out, "removed the table of nftables")?,
+        None => {}
+    }
+    for setting in &finished.restored {
+        say(out, &format!("restored {setting}"))?;
+    }
+    for (setting, why) in &finished.unrestored {
+        say(out, &format!("could not restore {setting}: {why}"))?;
+    }
+    if !finished.is_complete() {
+        bail!("something is left; the ledger of services is kept for another attempt");
+    }
+    fs::remove_file(path).with_context(|| path.display().to_string())
 }
 
 fn tell(cleaned: &Cleaned, out: &mut impl Write) -> anyhow::Result<()> {
@@ -123,6 +169,37 @@ mod tests {
         let _agent = home::lock(&directory.path().join("lock")).unwrap().unwrap();
         let (outcome, _) = said(&directory);
         assert!(outcome.unwrap_err().contains("stop it first"));
+    }
+
+    #[test]
+    fn a_ledger_of_services_that_names_none_is_removed() {
+        let directory = Directory::new();
+        let path = directory.path().join(SERVICES);
+        let identity = Identity::of_this_process("default").unwrap();
+        let rows = services::ledger::Rows {
+            services: [vipkeeper_ipvs::ServiceKey::Mark {
+                family: vipkeeper_ipvs::Family::V4,
+                mark: 7.try_into().unwrap(),
+            }]
+            .into(),
+            ..Default::default()
+        };
+        let (mut ledger, _) = services::ledger::Ledger::open(path.clone(), identity);
+        ledger.save(rows).unwrap();
+        ledger.save(services::ledger::Rows::default()).unwrap();
+        let (outcome, _) = said(&directory);
+        assert_eq!(outcome, Ok(()));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_ledger_of_services_that_is_not_this_instances_is_not_touched() {
+        let directory = Directory::new();
+        let path = directory.path().join(SERVICES);
+        fs::write(&path, "somebody else's").unwrap();
+        let (outcome, _) = said(&directory);
+        assert!(outcome.unwrap_err().contains("nothing is touched"));
+        assert!(path.exists());
     }
 
     #[test]
