@@ -42,7 +42,7 @@ use crate::record;
 use crate::ring::Wake;
 use crate::services::{Observed, Report};
 use crate::source::Desired;
-use crate::state::{Finding, Health, Heartbeat, Realtime, Server, State, Surroundings};
+use crate::state::{Finding, Health, Heartbeat, Ipvs, Realtime, Server, State, Surroundings};
 use crate::supply::Served;
 use crate::{sys, takeover};
 
@@ -213,6 +213,7 @@ impl Admin {
             health: Health::of(&sources.ports.vitals, &sources.network),
             heartbeat: Heartbeat::of(&served.heartbeat, &sources.ports.vitals),
             servers: self.servers(),
+            ipvs: Ipvs::of(&self.sources.observed.borrow()),
             findings: self.findings(&served),
         };
         Ok(State::new(&snapshot, &inventory, wall, surroundings))

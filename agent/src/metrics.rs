@@ -37,6 +37,7 @@ pub fn render(state: &State, distributions: &Distributions) -> prometheus::Resul
     page.node_refusals(&state.counters)?;
     page.evidence(&state.routers)?;
     page.heartbeat(&state.heartbeat)?;
+    page.ipvs(&state.ipvs)?;
     page.virtual_servers(&state.servers)?;
     page.real_servers(&state.servers)?;
     page.threads(state)?;

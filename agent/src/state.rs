@@ -17,7 +17,7 @@ use vipkeeper_vrrp::{
 use vipkeeper_wire::Family;
 
 pub use self::evidence::{Heartbeat, Problem};
-pub use self::servers::{RealServer, Server, Service, Traffic};
+pub use self::servers::{Ipvs, Lack, RealServer, Server, Service, Traffic};
 use crate::election::{Lateness, Vitals};
 use crate::inventory::Inventory;
 use crate::network;
@@ -38,6 +38,8 @@ pub struct State {
     pub routers: Vec<Router>,
     /// Virtual servers, by namespace and name.
     pub servers: Vec<Server>,
+    /// How the kernel follows them.
+    pub ipvs: Ipvs,
     /// What is counted for the node as a whole.
     pub counters: NodeCounters,
     /// The heartbeat between candidates.
@@ -266,6 +268,8 @@ pub struct Surroundings {
     pub heartbeat: Heartbeat,
     /// The virtual servers.
     pub servers: Vec<Server>,
+    /// How the kernel follows them.
+    pub ipvs: Ipvs,
     /// What there is to know about the configuration.
     pub findings: Vec<Finding>,
 }
@@ -288,6 +292,7 @@ impl State {
             health,
             heartbeat,
             servers,
+            ipvs,
             mut findings,
         } = surroundings;
         let at = snapshot.at;
@@ -309,6 +314,7 @@ impl State {
                 .map(|router| Router::new(router, router.interface.map(name), at, wall))
                 .collect(),
             servers,
+            ipvs,
             counters: snapshot.counters,
             heartbeat: Heartbeat {
                 counters: snapshot.heartbeat,

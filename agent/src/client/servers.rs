@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::columns;
-use crate::state::{RealServer, Server, Service, State};
+use crate::state::{Ipvs, RealServer, Server, Service, State};
 
 /// The table; nothing without a virtual server.
 pub(super) fn servers(state: &State) -> String {
@@ -27,7 +27,26 @@ pub(super) fn servers(state: &State) -> String {
             remark(server, service, &mut remarks);
         }
     }
+    of_kernel(&state.ipvs, &mut remarks);
     format!("\n{}{remarks}", columns(&rows))
+}
+
+/// What is against all of them.
+fn of_kernel(ipvs: &Ipvs, text: &mut String) {
+    let mut say = |severity: &str, what: &str| {
+        // Writing to a String cannot fail.
+        writeln!(text, "{severity}: {what}").ok();
+    };
+    if let Some(trouble) = &ipvs.firewall_trouble {
+        say("warning", &format!("nftables: {trouble}"));
+    }
+    for lack in &ipvs.lacks {
+        if lack.needed {
+            say("warning", &format!("needed: {}", lack.command));
+        } else {
+            say("note", &format!("better with: {}", lack.command));
+        }
+    }
 }
 
 fn row(server: &Server, service: &Service) -> Vec<String> {

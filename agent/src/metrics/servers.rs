@@ -2,7 +2,7 @@
 //! real servers that it has or should have.
 
 use super::{Page, flag};
-use crate::state::{RealServer, Server, Service, Traffic};
+use crate::state::{Ipvs, RealServer, Server, Service, Traffic};
 
 /// The labels of everything about a listener.
 const SERVICE: [&str; 3] = ["namespace", "server", "service"];
@@ -33,6 +33,58 @@ const TRAFFIC: [(&str, &str, Count); 5] = [
 ];
 
 impl Page {
+    /// How the kernel follows.
+    pub(super) fn ipvs(&self, ipvs: &Ipvs) -> prometheus::Result<()> {
+        let gauges = [
+            (
+                "ipvs_foreign_services",
+                "Services of IPVS that somebody else has on this node.",
+                ipvs.others as f64,
+            ),
+            (
+                "ipvs_settings_lacking",
+                "Settings of the node that virtual servers need or are better with, and that are not so.",
+                ipvs.lacks.len() as f64,
+            ),
+        ];
+        for (name, help, value) in gauges {
+            self.gauge(name, help, value)?;
+        }
+        let counters = [
+            (
+                "ipvs_passes_total",
+                "Times that the table of IPVS was read.",
+                ipvs.passes,
+            ),
+            (
+                "ipvs_operations_total",
+                "Changes that IPVS was told, those that it refused included.",
+                ipvs.operations,
+            ),
+            (
+                "ipvs_repairs_total",
+                "Changes of them that put back what somebody had removed or changed.",
+                ipvs.repairs,
+            ),
+            (
+                "ipvs_refusals_total",
+                "Changes of them that IPVS refused.",
+                ipvs.refusals,
+            ),
+            (
+                "ipvs_failures_total",
+                "Times that IPVS could not be asked, or the ledger of services not be written.",
+                ipvs.failures,
+            ),
+        ];
+        for (name, help, count) in counters {
+            self.counters(name, help, &[])?
+                .get_metric_with_label_values(&[] as &[&str])?
+                .inc_by(count);
+        }
+        Ok(())
+    }
+
     /// How each listener stands.
     pub(super) fn virtual_servers(&self, servers: &[Server]) -> prometheus::Result<()> {
         type Value = fn(&Service) -> f64;

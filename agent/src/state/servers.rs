@@ -3,10 +3,83 @@
 use serde::{Deserialize, Serialize};
 use vipkeeper_ipvs::{DestinationKey, ServiceKey, Statistics};
 
+use crate::services::settings::Importance;
 use crate::services::{
-    MemberStanding, Observed, PresentDestination, PresentService, Report, ServiceReport, Standing,
-    Trouble,
+    Counts, MemberStanding, Observed, PresentDestination, PresentService, Report, ServiceReport,
+    Standing, Trouble,
 };
+
+/// How the kernel follows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ipvs {
+    /// Why the kernel could not be asked, the last time that it was to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// What is wrong with our table of nftables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firewall_trouble: Option<String>,
+    /// Settings that are not as they should be, each with the command that sets it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<Lack>,
+    /// Services that somebody else has in the kernel.
+    pub others: usize,
+    /// Times that the kernel was read whole.
+    pub passes: u64,
+    /// Messages that it was told.
+    pub operations: u64,
+    /// Those of them that put back what somebody had removed or changed.
+    pub repairs: u64,
+    /// Those that it refused.
+    pub refusals: u64,
+    /// Times that it could not be asked, or the ledger not be written.
+    pub failures: u64,
+}
+
+/// A setting of the node that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lack {
+    /// Its name for sysctl(8).
+    pub setting: String,
+    /// The command that sets it.
+    pub command: String,
+    /// Whether virtual servers do not work without it; otherwise they work worse.
+    pub needed: bool,
+}
+
+impl Ipvs {
+    /// What the services thread tells of the kernel.
+    #[must_use]
+    pub fn of(observed: &Observed) -> Self {
+        let Counts {
+            passes,
+            operations,
+            repairs,
+            refusals,
+            failures,
+        } = observed.counts;
+        let lacks = observed.lacks.iter().map(|lack| Lack {
+            setting: lack.setting.to_string(),
+            command: lack.command(),
+            needed: match lack.importance {
+                Importance::Needed => true,
+                Importance::Advised => false,
+            },
+        });
+        Self {
+            trouble: observed.trouble.as_ref().map(Trouble::to_string),
+            firewall_trouble: observed.firewall.trouble.as_ref().map(Trouble::to_string),
+            lacks: lacks.collect(),
+            others: observed.others,
+            passes,
+            operations,
+            repairs,
+            refusals,
+            failures,
+        }
+    }
+}
 
 /// A virtual server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

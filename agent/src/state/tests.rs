@@ -147,6 +147,10 @@ pub(crate) fn state() -> State {
             ..Heartbeat::default()
         },
         servers: vec![server()],
+        ipvs: Ipvs {
+            operations: 7,
+            ..Ipvs::default()
+        },
         findings: vec![Finding {
             severity: "warning".to_owned(),
             place: "web.yaml:4:7".to_owned(),
