@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::services::SystemSettings;
+use crate::services::settings::Policy;
+
 /// The instance whose files are not in a directory of their own.
 const DEFAULT_INSTANCE: &str = "default";
 /// Where the scripts of probes are, unless the command line says otherwise.
@@ -183,6 +186,13 @@ pub struct RunArgs {
     /// directory elsewhere and name it here.
     #[arg(long, default_value = crate::network::rtnetlink::SETTINGS)]
     pub interface_settings: PathBuf,
+    /// What is done where a setting of the whole network namespace is not as virtual servers need it, or are better with:
+    /// it is told with the command that sets it, or it is set, and put back when the agent leaves.
+    #[arg(long, value_enum, default_value_t = Policy::Verify)]
+    pub system_settings: Policy,
+    /// Where those settings can be read and written: /proc/sys, or where a container has the host's.
+    #[arg(long, default_value = crate::services::settings::DIRECTORY)]
+    pub system_settings_directory: PathBuf,
     /// After another process of this instance has taken over: wait to be told to end, for whoever supervises by starting
     /// again whatever ends, as a kubelet does. Default: end.
     #[arg(long)]
@@ -193,6 +203,15 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// The settings of the network namespace, and what is done about them.
+    #[must_use]
+    pub fn system_settings(&self) -> SystemSettings {
+        SystemSettings {
+            directory: self.system_settings_directory.clone(),
+            policy: self.system_settings,
+        }
+    }
+
     /// The state directory of this instance.
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {

@@ -320,7 +320,7 @@ impl Running {
             locks,
             listener: listener.as_fd().try_clone_to_owned()?,
         });
-        let serving = Serving::start(threads, &home, identity(&home)?)?;
+        let serving = Serving::start(threads, args, &home, identity(&home)?)?;
         let workers = senses.with_network(threads, kernel, network)?;
         let mut supply = None;
         let confirmation = takeover.map(|takeover| {

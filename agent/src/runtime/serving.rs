@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::Threads;
+use crate::cli::RunArgs;
 use crate::home::Home;
 use crate::network::ledger::Identity;
 use crate::probe::Statistics;
@@ -27,6 +28,7 @@ impl Serving {
     /// Starts the thread. Whoever had the services before has let go of them.
     pub(super) fn start(
         threads: &Threads,
+        args: &RunArgs,
         home: &Home,
         identity: Identity,
     ) -> anyhow::Result<Self> {
@@ -40,9 +42,8 @@ impl Serving {
             mailbox: Arc::clone(&mailbox),
             observed: tell,
         };
-        threads.start("services", move || {
-            services::run(Netlink::default(), ledger, context)
-        })?;
+        let kernel = Netlink::with_settings(args.system_settings());
+        threads.start("services", move || services::run(kernel, ledger, context))?;
         Ok(Self { mailbox, observed })
     }
 

@@ -133,8 +133,16 @@ impl<K: Kernel> Upkeep<K> {
             return;
         };
         let wanted = wanted(desired);
-        self.lacks = self.kernel.settings().lacks(&wanted);
-        if self.kernel.settings().policy == Policy::Verify || self.lacks.is_empty() {
+        let lacks = self.kernel.settings().lacks(&wanted);
+        let before = std::mem::replace(&mut self.lacks, lacks);
+        if self.kernel.settings().policy == Policy::Verify {
+            for lack in self.lacks.iter().filter(|lack| !before.contains(lack)) {
+                let (command, importance) = (lack.command(), lack.importance);
+                warn!(%command, ?importance, "a setting is not as virtual servers need it");
+            }
+            return;
+        }
+        if self.lacks.is_empty() {
             return;
         }
         let mut rows = self.ledger.rows().clone();
