@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::watch;
-use tracing::info;
 
 use super::firewall::table_name;
 use super::kernel::Kernel;
@@ -102,8 +101,6 @@ impl<K: Kernel> Services<K> {
                 let finished = self.upkeep.finish(clock::now);
                 self.duty = Duty::Finished;
                 self.tell();
-                let (removed, left) = (finished.removed, finished.left.len());
-                info!(removed, left, "services removed");
                 // Whoever asked may have stopped waiting.
                 done.send(finished).ok();
             }
