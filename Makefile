@@ -1,7 +1,7 @@
 # Every verb of the project. `make` alone lists them; what they do is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ipvs cluster test unit uml uml-kernel check crds charts bench bench-operator build fmt clean
+.PHONY: help demo demo-ipvs cluster test unit uml uml-kernel check crds charts bench bench-ipvs bench-operator build fmt clean
 
 # What makes the root and the kernel of a guest.
 GUEST := debootstrap bc bison flex xz
@@ -58,6 +58,13 @@ bench: ## failover beside keepalived, as tables; needs root and a quiet machine;
 	@cargo build --release --locked -p vipkeeper-agent -p vipkeeper-operator -p vipkeeper-e2e
 	@VIPKEEPER_AGENT="$$(scripts/agent-path)" VIPKEEPER_KUBERNETES="$$(scripts/kubernetes || true)" cargo run --quiet --release --locked -p vipkeeper-e2e --bin bench -- $(ARGS)
 	@$(MAKE) --no-print-directory bench-operator ARGS=
+	@$(MAKE) --no-print-directory bench-ipvs ARGS=
+
+bench-ipvs: ## a thousand virtual servers beside keepalived, in a guest, and ten thousand probes; needs root; parts of bench
+	@scripts/needs bench-ipvs root cc ip $(GUEST)
+	@cargo build --quiet --release --locked -p vipkeeper-agent
+	@cargo build --quiet --locked -p vipkeeper-e2e --bins
+	@VIPKEEPER_UML="$$(scripts/uml-kernel)" VIPKEEPER_UML_ROOT="$$(scripts/uml-root)" VIPKEEPER_AGENT="$$(scripts/agent-path)" cargo run --quiet --locked -p vipkeeper-e2e --bin bench-ipvs -- $(ARGS)
 
 bench-operator: ## what compiling 1,000 routers costs, a part of bench; ARGS="--write FILE" writes the page
 	@scripts/needs bench-operator cc

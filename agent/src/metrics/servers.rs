@@ -9,6 +9,9 @@ const SERVICE: [&str; 3] = ["namespace", "server", "service"];
 /// The labels of everything about a real server.
 const REAL_SERVER: [&str; 4] = ["namespace", "server", "service", "real_server"];
 
+/// Real servers that have series of their own: a page of more is too long for a scrape.
+const MOST: usize = 1_000;
+
 type Count = fn(&Traffic) -> u64;
 
 /// What the kernel counts, for listeners and for real servers alike.
@@ -136,8 +139,14 @@ impl Page {
         Ok(())
     }
 
-    /// How each real server stands.
+    /// How each real server stands, up to a bound.
     pub(super) fn real_servers(&self, servers: &[Server]) -> prometheus::Result<()> {
+        let beyond = real_servers(servers).skip(MOST).count();
+        self.gauge(
+            "real_servers_unlisted",
+            "Real servers without series of their own, for there are more than 1000.",
+            beyond as f64,
+        )?;
         type Value = fn(&RealServer) -> f64;
         let gauges: [(&str, &str, Value); 5] = [
             (
@@ -168,7 +177,7 @@ impl Page {
         ];
         for (name, help, value) in gauges {
             let gauges = self.gauges(name, help, &REAL_SERVER)?;
-            for (server, service, real_server) in real_servers(servers) {
+            for (server, service, real_server) in real_servers(servers).take(MOST) {
                 let [namespace, name, key] = labels(server, service);
                 gauges
                     .get_metric_with_label_values(&[namespace, name, key, &real_server.address])?
@@ -179,7 +188,7 @@ impl Page {
             let name = format!("real_server_{name}_total");
             let help = format!("{help}, since the real server was added.");
             let counters = self.counters(&name, &help, &REAL_SERVER)?;
-            for (server, service, real_server) in real_servers(servers) {
+            for (server, service, real_server) in real_servers(servers).take(MOST) {
                 let [namespace, name, key] = labels(server, service);
                 counters
                     .get_metric_with_label_values(&[namespace, name, key, &real_server.address])?

@@ -13,6 +13,7 @@ mod lateness;
 mod pair;
 mod phase;
 mod report;
+pub mod servers;
 mod surroundings;
 mod usage;
 
