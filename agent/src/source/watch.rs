@@ -208,6 +208,7 @@ fn log(now: &Desired, before: &[Diagnosis]) {
     }
     info!(
         routers = now.configs.len(),
+        servers = now.configs.iter().map(|c| c.servers.len()).sum::<usize>(),
         findings = now.findings.len(),
         "manifests read"
     );
