@@ -18,6 +18,8 @@ use crate::lab::Node;
 
 /// What an answer may take: more than three times the first retransmission of a SYN.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// So many failures in a row, and no more is tried: the rest would fail in the same way, after the same wait.
+const ENOUGH: usize = 5;
 /// Between two questions of a load on one connection.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -94,31 +96,29 @@ impl Client {
         }
     }
 
-    /// Opens `count` connections to `target`, one after the other, each closed after its answer.
+    /// Opens `count` connections to `target`, one after the other, each closed after its answer, or until five in a row
+    /// have failed.
     ///
     /// # Errors
     /// Only when no socket can be made; what happens to connections is in the tally.
     pub fn tcp(&self, target: SocketAddr, count: usize) -> Result<Tally> {
         self.node.namespace().run(|| {
-            let mut tally = Tally::default();
-            for _ in 0..count {
-                tally.note(self.connect(target).map(|connection| connection.server));
-            }
-            Ok(tally)
+            Ok(Tally::of_all(count, |_number| {
+                self.connect(target).map(|connection| connection.server)
+            }))
         })
     }
 
-    /// Sends `count` datagrams to `target`, each from a port of its own, and waits for each answer.
+    /// Sends `count` datagrams to `target`, each from a port of its own, and waits for each answer, or until five in a
+    /// row have not come.
     ///
     /// # Errors
     /// Only when no socket can be made; what happens to datagrams is in the tally.
     pub fn udp(&self, target: SocketAddr, count: usize) -> Result<Tally> {
         self.node.namespace().run(|| {
-            let mut tally = Tally::default();
-            for number in 0..count {
-                tally.note(self.ask_by_datagram(target, number));
-            }
-            Ok(tally)
+            Ok(Tally::of_all(count, |number| {
+                self.ask_by_datagram(target, number)
+            }))
         })
     }
 
@@ -313,6 +313,20 @@ impl Tally {
     #[must_use]
     pub fn of(&self, server: &str) -> usize {
         self.answers.get(server).copied().unwrap_or_default()
+    }
+
+    fn of_all(count: usize, mut ask: impl FnMut(usize) -> io::Result<String>) -> Self {
+        let mut tally = Self::default();
+        let mut in_a_row = 0;
+        for number in 0..count {
+            let outcome = ask(number);
+            in_a_row = if outcome.is_ok() { 0 } else { in_a_row + 1 };
+            tally.note(outcome);
+            if in_a_row == ENOUGH {
+                break;
+            }
+        }
+        tally
     }
 
     /// Adds what `other` counted.

@@ -199,14 +199,14 @@ impl DirectorLan {
         ]
     }
 
-    /// Makes every real server take what is sent to it for the virtual `address`.
+    /// Makes every real server take what is sent to it for the virtual `addresses`.
     ///
     /// # Errors
     /// What the kernel answers.
-    pub fn take(&self, address: IpAddr, taking: Taking) -> Result<()> {
+    pub fn take(&self, addresses: &[IpAddr], taking: Taking) -> Result<()> {
         self.servers
             .iter()
-            .try_for_each(|server| take(server, address, taking))
+            .try_for_each(|server| take(server, addresses, taking))
     }
 
     fn segment(&self) -> u8 {
@@ -217,21 +217,26 @@ impl DirectorLan {
     }
 }
 
-fn take(server: &Node, address: IpAddr, taking: Taking) -> Result<()> {
-    let mut lines = format!("addr replace {address}/{} dev lo\n", prefix_length(address));
+fn take(server: &Node, addresses: &[IpAddr], taking: Taking) -> Result<()> {
+    let mut lines = String::new();
+    if let Taking::Gue(port) = taking {
+        writeln!(lines, "fou add port {port} gue")?;
+    }
     let mut tunnels: Vec<&str> = Vec::new();
-    match taking {
-        Taking::Direct => {}
-        Taking::Ipip => tunnels.push(if address.is_ipv4() {
-            "tunl0"
-        } else {
-            "ip6tnl0"
-        }),
-        Taking::Gre => tunnels.push("gre0"),
-        Taking::Gue(port) => {
-            writeln!(lines, "fou add port {port} gue")?;
-            tunnels.push(if address.is_ipv4() { "tunl0" } else { "sit0" });
-        }
+    for address in addresses {
+        writeln!(
+            lines,
+            "addr replace {address}/{} dev lo",
+            prefix_length(*address)
+        )?;
+        tunnels.extend(match taking {
+            Taking::Direct => None,
+            Taking::Ipip if address.is_ipv4() => Some("tunl0"),
+            Taking::Ipip => Some("ip6tnl0"),
+            Taking::Gre => Some("gre0"),
+            Taking::Gue(_) if address.is_ipv4() => Some("tunl0"),
+            Taking::Gue(_) => Some("sit0"),
+        });
     }
     for tunnel in &tunnels {
         writeln!(lines, "link set {tunnel} up")?;

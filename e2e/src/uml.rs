@@ -37,7 +37,11 @@ const INSIDE: &str = "VIPKEEPER_UML_INSIDE";
 /// Of a test in its guest: below the harness's own, which would kill without showing the console.
 const LIMIT: Duration = Duration::from_secs(110);
 /// Where the programs under test are, if cargo did not put them beside the tests.
-const PROGRAMS: [&str; 2] = ["VIPKEEPER_AGENT", "VIPKEEPER_PREVIOUS_AGENT"];
+const PROGRAMS: [&str; 3] = [
+    "VIPKEEPER_AGENT",
+    "VIPKEEPER_AGENT_TESTS",
+    "VIPKEEPER_PREVIOUS_AGENT",
+];
 
 /// Runs the rung as the command line and the environment ask, or one of its tests: those of `on_host` here, those of
 /// `in_guest` in a guest of their own.

@@ -6,31 +6,51 @@ use std::process::ExitCode;
 
 use vipkeeper_e2e::uml;
 
+#[path = "uml/agent.rs"]
+mod agent;
 #[path = "uml/checksum.rs"]
 mod checksum;
+#[path = "uml/directors.rs"]
+mod directors;
+#[path = "uml/distribution.rs"]
+mod distribution;
 #[path = "uml/ending.rs"]
 mod ending;
 #[path = "uml/forwarding.rs"]
 mod forwarding;
 #[path = "uml/guest.rs"]
 mod guest;
+#[path = "uml/health.rs"]
+mod health;
 #[path = "netns/interop.rs"]
 mod interop;
 #[path = "netns/machine.rs"]
 mod machine;
+#[path = "uml/methods.rs"]
+mod methods;
 #[path = "uml/nftables.rs"]
 mod nftables;
 #[expect(dead_code, reason = "what netns needs of it")]
 #[path = "netns/scene.rs"]
 mod scene;
+#[path = "uml/survival.rs"]
+mod survival;
+#[path = "uml/table.rs"]
+mod table;
 
 fn main() -> ExitCode {
     let tests = [
         guest::TESTS,
+        agent::TESTS,
         forwarding::TESTS,
         nftables::TESTS,
         interop::TESTS,
         checksum::TESTS,
+        methods::TESTS,
+        distribution::TESTS,
+        health::TESTS,
+        survival::TESTS,
+        table::TESTS,
     ];
     uml::main(ending::TESTS, &tests.concat())
 }

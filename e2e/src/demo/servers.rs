@@ -88,7 +88,7 @@ impl Story {
     fn begin(options: &Options) -> Result<Self> {
         let lan = DirectorLan::new(2, 2, Place::Beside)?;
         let [address, _] = DirectorLan::virtual_addresses();
-        lan.take(address, Taking::Direct)?;
+        lan.take(&[address], Taking::Direct)?;
         let servers = lan.start_servers(PORT, &[address])?;
         let mut story = Self {
             agents: Vec::new(),

@@ -59,7 +59,7 @@ fn a_gue_tunnel_carries_tcp_and_udp_over_ipv4() -> Result<()> {
 }
 
 /// Skips on a ready-made kernel without what takes GRE out of its tunnel; e2e/uml/kernel.config has it.
-fn need_gre() -> Result<()> {
+pub(crate) fn need_gre() -> Result<()> {
     let lab = Lab::new(&["a"], 1)?;
     let device = "link add gre7 type gre remote 192.0.2.9 local 192.0.2.1\n";
     match lab.node("a")?.namespace().ip(device) {
@@ -71,9 +71,7 @@ fn need_gre() -> Result<()> {
 }
 
 fn taken(lan: &DirectorLan, taking: Taking, addresses: &[IpAddr], method: &str) -> Result<()> {
-    for address in addresses {
-        lan.take(*address, taking)?;
-    }
+    lan.take(addresses, taking)?;
     carries(lan, addresses, method, addresses)
 }
 

@@ -41,7 +41,7 @@ fn a_real_server_by_direct_routing_keeps_the_client_beside_one_that_is_masquerad
     let lan = DirectorLan::new(1, 1, Place::Beside)?;
     let addresses = DirectorLan::virtual_addresses();
     for address in addresses {
-        lan.take(address, Taking::Direct)?;
+        lan.take(&[address], Taking::Direct)?;
     }
     let _servers = lan.start_servers(PORT, &addresses)?;
     for target in services(&lan, "-g")? {
