@@ -97,7 +97,9 @@ fn carries(lan: &DirectorLan, addresses: &[IpAddr], method: &str, taken: &[IpAdd
         ] {
             for server in lan.servers() {
                 let each = CONNECTIONS / usize::from(SERVERS);
-                ensure!(tally.of(server.name()) == each, "{target}: {tally}");
+                // A source port that comes twice by chance goes to the same real server twice.
+                let off = tally.of(server.name()).abs_diff(each);
+                ensure!(off <= 2 && tally.failed() == 0, "{target}: {tally}");
             }
         }
     }
