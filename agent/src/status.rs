@@ -1,8 +1,10 @@
-//! What this node writes into its NodeConfigs: how its elections stand, and what it has.
+//! What this node writes into its NodeConfigs: how its elections and virtual servers stand, and what it
+//! has.
 //!
 //! - `composition`: a snapshot of the election as the status of each NodeConfig. Pure.
 //! - `conditions`: what is abnormal about a router instance. Pure.
 //! - `inventory`: interfaces, kernel and agent as the status of the node's own NodeConfig. Pure.
+//! - `servers`: how the virtual servers stand, as part of that. Pure.
 //! - `checks`: what is looked at on the machine.
 //! - `writer`: the task that writes, on change alone, and not too often.
 //!
@@ -12,6 +14,7 @@ mod checks;
 mod composition;
 mod conditions;
 mod inventory;
+mod servers;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -116,6 +116,8 @@ impl Tasks {
                     desired,
                     served: serving,
                     inventory,
+                    reports,
+                    observed: setup.serving.observed,
                     news,
                     admin: Arc::clone(&admin),
                 });

@@ -1,11 +1,13 @@
 //! Where the configuration comes from in a cluster: the NodeConfigs that the operator wrote for this node.
 //!
 //! What was verified last is served from the cache at once; the API server is followed when it answers, and nothing
-//! waits for it. Reads NodeConfigs, Secrets of the key namespace by name, and whose cluster this is. Never writes to
+//! waits for it. Reads NodeConfigs, Secrets of the key namespace by name, EndpointSlices of Services
+//! that configurations name, and whose cluster this is. Never writes to
 //! the API server, and never touches the network or the kernel.
 //!
 //! - `told`: a NodeConfig as the API server tells it, however it looks.
 //! - `assignment`: all of them, each with its last good state; what is kept though it disappeared. Pure.
+//! - `slices`: the endpoints of the Services that configurations name.
 //! - `cache`: what was verified last, as a file.
 //! - `server`: the questions to the API server; `pauses`: between attempts to reach it.
 //! - `follower`: the task that joins them.
@@ -15,6 +17,7 @@ mod cache;
 mod follower;
 mod pauses;
 mod server;
+mod slices;
 #[cfg(test)]
 mod tests;
 mod told;

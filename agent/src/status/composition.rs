@@ -16,6 +16,7 @@ use vipkeeper_vrrp::{Ifindex, RouterStatus, Snapshot, StateName};
 use vipkeeper_wire::Family;
 
 use super::conditions::conditions;
+use super::servers::Standing;
 use crate::plan::Note;
 use crate::source::cluster::Assigned;
 
@@ -26,6 +27,7 @@ pub(super) struct Moment<'a> {
     pub(super) wall: Duration,
     pub(super) notes: &'a [Note],
     pub(super) inventory: &'a NodeInventory,
+    pub(super) servers: Standing<'a>,
     /// The names of interfaces.
     pub(super) name_of: &'a dyn Fn(Ifindex) -> String,
 }
@@ -62,6 +64,9 @@ impl Moment<'_> {
         let mut status = NodeConfigStatus {
             acceptance: acceptance.map(|a| self.acceptance(a, router, &families)),
             families,
+            servers: self
+                .servers
+                .of_router(router, assigned.status.as_ref(), &time(self.wall)),
             ..NodeConfigStatus::default()
         };
         if status.is_active() {

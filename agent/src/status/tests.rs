@@ -11,8 +11,11 @@ use vipkeeper_wire::Family;
 
 use super::composition::{Moment, compose, time};
 use super::inventory::inventory;
+use super::servers::Standing;
 use crate::inventory::{Interface, InterfaceAddress, Inventory};
 use crate::plan::Note;
+use crate::services::Observed;
+use crate::source::Desired;
 use crate::source::cluster::Assigned;
 use crate::state::tests::snapshot;
 
@@ -49,6 +52,11 @@ fn at(
         wall,
         notes,
         inventory: &NodeInventory::default(),
+        servers: Standing {
+            reports: &[],
+            observed: &Observed::default(),
+            desired: &Desired::default(),
+        },
         name_of: &|index| format!("eth{index}"),
     };
     let mut all = compose(std::slice::from_ref(assigned), &moment);

@@ -24,9 +24,11 @@ use vipkeeper_vrrp::Snapshot;
 use super::checks::{Machine, Process};
 use super::composition::{Moment, compose};
 use super::inventory::inventory;
+use super::servers::{self, Standing};
 use crate::admin::Admin;
 use crate::clock;
 use crate::inventory::Inventory;
+use crate::services::{Observed, Report};
 use crate::source::Desired;
 use crate::source::cluster::{Assigned, Roster};
 use crate::supply::Served;
@@ -64,6 +66,10 @@ pub struct Sources {
     pub served: watch::Receiver<Arc<Served>>,
     /// The interfaces.
     pub inventory: watch::Receiver<Arc<Inventory>>,
+    /// How the virtual servers stand.
+    pub reports: watch::Receiver<Arc<Vec<Report>>>,
+    /// What the kernel has of them.
+    pub observed: watch::Receiver<Arc<Observed>>,
     /// Counts what the election told.
     pub news: watch::Receiver<u64>,
     /// Where a snapshot is had.
@@ -76,6 +82,8 @@ pub struct Writer {
     api: Api<DynamicObject>,
     machine: Machine,
     machine_due: Instant,
+    /// What the kernel had of virtual servers when that was looked at.
+    observed: Arc<Observed>,
     /// What was written by us and did not come back yet, by name.
     written: BTreeMap<String, Written>,
     bucket: Bucket,
@@ -106,6 +114,7 @@ impl Writer {
             sources,
             machine: Machine::default(),
             machine_due: Instant::now(),
+            observed: Arc::default(),
             written: BTreeMap::new(),
             bucket: Bucket::new(Instant::now()),
             pause: PAUSE,
@@ -138,12 +147,24 @@ impl Writer {
     /// Waits until something happens, or until `again`.
     async fn wait(&mut self, again: Instant) -> anyhow::Result<()> {
         let sources = &mut self.sources;
-        let changed = tokio::select! {
-            () = sleep_until(again) => Ok(()),
-            changed = sources.roster.changed() => changed,
-            changed = sources.served.changed() => changed,
-            changed = sources.inventory.changed() => changed,
-            changed = sources.news.changed() => changed,
+        let changed = loop {
+            let changed = tokio::select! {
+                () = sleep_until(again) => Ok(()),
+                changed = sources.roster.changed() => changed,
+                changed = sources.served.changed() => changed,
+                changed = sources.inventory.changed() => changed,
+                changed = sources.news.changed() => changed,
+                changed = sources.reports.changed() => changed,
+                // The kernel is read all the time, and its counters are no news.
+                changed = sources.observed.changed() => {
+                    let now = Arc::clone(&sources.observed.borrow_and_update());
+                    if changed.is_ok() && !servers::is_news(&self.observed, &now) {
+                        continue;
+                    }
+                    changed
+                }
+            };
+            break changed;
         };
         changed.context("what is reported has ended")
     }
@@ -177,8 +198,16 @@ impl Writer {
         let process = self.process();
         let checks = self.machine.checks(&process, snapshot);
         let inventory = inventory(&seen, snapshot, self.machine.kernel.clone(), checks);
+        self.observed = Arc::clone(&self.sources.observed.borrow_and_update());
+        let reports = Arc::clone(&self.sources.reports.borrow_and_update());
+        let desired = Arc::clone(&self.sources.desired.borrow());
         let moment = Moment {
             snapshot,
+            servers: Standing {
+                reports: &reports,
+                observed: &self.observed,
+                desired: &desired,
+            },
             wall: clock::wall().saturating_sub(clock::now().since(snapshot.at)),
             notes: &served.notes,
             inventory: &inventory,

@@ -111,24 +111,34 @@ impl Cache {
 
     /// Replaces what it holds.
     pub(super) fn write(&self, saved: &Saved) -> io::Result<()> {
-        let beside = self.path.with_extension("new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)?;
-        file.write_all(&serde_json::to_vec(saved)?)?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.path)?;
-        match self.path.parent() {
-            Some(directory) => File::open(directory)?.sync_all(),
-            None => Ok(()),
-        }
+        replace(&self.path, &serde_json::to_vec(saved)?)
+    }
+
+    /// Where the endpoints are.
+    pub(super) fn endpoints(&self) -> PathBuf {
+        self.path.with_file_name("endpoints")
     }
 
     /// Where it is, for messages.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Replaces what the file at `path` holds.
+pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
     }
 }

@@ -23,6 +23,7 @@ use super::assignment::{Assignment, Definitions};
 use super::cache::{Cache, Saved};
 use super::pauses::Pauses;
 use super::server::{Server, Unanswered};
+use super::slices::{SavedEndpoints, Slices};
 use super::told::Told;
 use crate::clock;
 use crate::source::{DOCUMENT, Desired, Diagnosis, Position, Severity, desired};
@@ -52,6 +53,7 @@ pub(super) struct Follower {
     in_charge: watch::Receiver<bool>,
     /// What the cache holds, as far as it was written or read by this process.
     saved: Option<Saved>,
+    slices: Slices,
     /// When each Secret is to be read, by namespace and name.
     secrets: BTreeMap<(String, String), Instant>,
     /// When the definitions are to be asked for again.
@@ -99,8 +101,19 @@ impl Follower {
         let saved = cache.read();
         let mut assignment = Assignment::new(saved.clone());
         assignment.settle();
-        let verified = assignment.is_verified();
-        let first = Desired::new(assignment.in_force(), verified.into());
+        let cluster = assignment.cluster();
+        let endpoints = cluster.and_then(|c| SavedEndpoints::read(&cache.endpoints(), &node, c));
+        let mut slices = Slices::new(server.clone(), endpoints);
+        let mut in_force = assignment.in_force();
+        slices.follow(&in_force.configs, cluster);
+        in_force.endpoints = slices.endpoints().clone();
+        let waits = slices.waits_until(Instant::now()).is_some();
+        let verified = assignment.is_verified() && !waits;
+        let first = if waits {
+            Desired::default()
+        } else {
+            Desired::new(in_force, verified.into())
+        };
         if verified {
             info!(routers = first.configs.len(), path = %cache.path().display(), "serving what was verified before");
         }
@@ -115,6 +128,7 @@ impl Follower {
             roster,
             in_charge,
             saved,
+            slices,
             secrets: BTreeMap::new(),
             ask_again: None,
             told_at: None,
@@ -138,7 +152,8 @@ impl Follower {
             self.settle().await;
             let begin = Instant::now() + pause;
             while Instant::now() < begin {
-                self.idle(begin).await;
+                let wake = self.slices.waits_until(Instant::now());
+                self.idle(wake.map_or(begin, |wake| wake.min(begin))).await;
                 self.settle().await;
             }
         }
@@ -251,15 +266,13 @@ impl Follower {
         })
     }
 
-    /// Waits until `wake`, or until this process may write the cache.
+    /// Waits until `wake`, or until endpoints change, or until this process may write the cache.
     async fn idle(&mut self, wake: Instant) {
-        if *self.in_charge.borrow_and_update() {
-            sleep_until(wake).await;
-            return;
-        }
+        let in_charge = *self.in_charge.borrow_and_update();
         tokio::select! {
             () = sleep_until(wake) => {}
-            Ok(()) = self.in_charge.changed() => {}
+            () = self.slices.changed() => {}
+            Ok(()) = self.in_charge.changed(), if !in_charge => {}
         }
     }
 
@@ -269,7 +282,10 @@ impl Follower {
             Instant::now() + left
         });
         let secrets = self.secrets.values().copied().min();
-        let next = [expiry, secrets, self.ask_again];
+        let waits = self.slices.waits_until(Instant::now());
+        let in_charge = *self.in_charge.borrow();
+        let save = self.slices.next_save().filter(|_| in_charge);
+        let next = [expiry, secrets, self.ask_again, waits, save];
         let next = next.into_iter().flatten().min();
         next.unwrap_or_else(|| Instant::now() + REFRESH)
     }
@@ -343,11 +359,17 @@ impl Follower {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         if !self.assignment.is_verified() {
             return;
         }
         let mut in_force = self.assignment.in_force();
+        self.slices
+            .follow(&in_force.configs, self.assignment.cluster());
+        if self.slices.waits_until(Instant::now()).is_some() {
+            return;
+        }
+        in_force.endpoints = self.slices.endpoints().clone();
         let trouble = self.trouble.iter().map(|reason| Diagnosis {
             file: "API server".to_owned(),
             position: Position::START,
@@ -371,6 +393,10 @@ impl Follower {
     async fn save(&mut self) {
         if !*self.in_charge.borrow() {
             return;
+        }
+        if let Some(cluster) = self.assignment.cluster() {
+            let path = self.cache.endpoints();
+            self.slices.save(&path, &self.node, cluster).await;
         }
         let saved = self.assignment.saved(&self.node);
         if saved.is_none() || saved == self.saved {

@@ -1,11 +1,13 @@
 //! The questions to the API server, each with a limit: one that does not answer must not keep the others waiting.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::DynamicObject;
@@ -56,6 +58,12 @@ pub(super) async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> 
     Ok(Client::try_from(config)?)
 }
 
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
+}
+
 impl Server {
     /// Asked by `client`; keys are in `key_namespace`.
     pub(super) const fn new(client: Client, key_namespace: String) -> Self {
@@ -68,6 +76,11 @@ impl Server {
     /// NodeConfigs, however they look.
     pub(super) fn node_configs(&self) -> Api<DynamicObject> {
         Api::all_with(self.client.clone(), &ApiResource::erase::<NodeConfig>(&()))
+    }
+
+    /// The EndpointSlices of a namespace.
+    pub(super) fn endpoint_slices(&self, namespace: &str) -> Api<EndpointSlice> {
+        Api::namespaced(self.client.clone(), namespace)
     }
 
     /// Whose cluster this is.

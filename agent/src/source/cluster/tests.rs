@@ -2,6 +2,7 @@
 
 mod assignment;
 mod following;
+mod slices;
 mod world;
 
 use kube::core::DynamicObject;

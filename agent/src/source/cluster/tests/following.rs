@@ -20,15 +20,15 @@ use crate::source::Desired;
 const SOON: Duration = Duration::from_secs(20);
 
 /// A follower of `world` that keeps its cache in `directory`.
-struct Followed {
-    desired: watch::Receiver<Arc<Desired>>,
+pub(super) struct Followed {
+    pub(super) desired: watch::Receiver<Arc<Desired>>,
     roster: watch::Receiver<Arc<Roster>>,
     in_charge: watch::Sender<bool>,
-    task: JoinHandle<anyhow::Result<()>>,
+    pub(super) task: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Followed {
-    fn start(client: &kube::Client, directory: &Directory) -> Self {
+    pub(super) fn start(client: &kube::Client, directory: &Directory) -> Self {
         let server = Server::new(client.clone(), "keys".to_owned());
         let cache = Cache::new(directory.path(), "a");
         let (in_charge, may_write) = watch::channel(true);
@@ -46,7 +46,7 @@ impl Followed {
         desired.configs.iter().map(|c| c.router.clone()).collect()
     }
 
-    async fn until(&mut self, what: &str, seen: impl Fn(&Desired) -> bool) {
+    pub(super) async fn until(&mut self, what: &str, seen: impl Fn(&Desired) -> bool) {
         let waiting = self.desired.wait_for(|desired| seen(desired));
         let found = timeout(SOON, waiting).await.is_ok();
         assert!(found, "{what} did not happen: {:?}", self.routers());
@@ -71,7 +71,7 @@ impl Followed {
     }
 }
 
-async fn eventually(what: &str, seen: impl Fn() -> bool) {
+pub(super) async fn eventually(what: &str, seen: impl Fn() -> bool) {
     let mut look = tokio::time::interval(Duration::from_millis(5));
     let waiting = async {
         while !seen() {

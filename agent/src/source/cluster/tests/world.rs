@@ -27,6 +27,10 @@ struct Inner {
     objects: BTreeMap<String, Value>,
     /// Every line that watchers were told; a resource version is how many there were.
     history: Vec<String>,
+    slices: BTreeMap<String, Value>,
+    /// The same for EndpointSlices.
+    slice_history: Vec<String>,
+    slice_lists: usize,
     definitions: bool,
     secrets: BTreeMap<String, Value>,
     away: bool,
@@ -42,6 +46,9 @@ impl World {
                 uid: "uid-cluster".to_owned(),
                 objects: BTreeMap::new(),
                 history: Vec::new(),
+                slices: BTreeMap::new(),
+                slice_history: Vec::new(),
+                slice_lists: 0,
                 definitions: true,
                 secrets: BTreeMap::new(),
                 away: false,
@@ -54,6 +61,10 @@ impl World {
             .route("/api/v1/namespaces/{name}", get(namespace))
             .route("/api/v1/namespaces/{namespace}/secrets/{name}", get(secret))
             .route("/apis/vipkeeper.io/v1alpha1/nodeconfigs", get(node_configs))
+            .route(
+                "/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices",
+                get(endpoint_slices),
+            )
             .route(
                 "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}",
                 get(definition),
@@ -77,6 +88,24 @@ impl World {
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
         self.inner().objects.insert(name, object.clone());
         self.tell("MODIFIED", object);
+    }
+
+    /// The slice is there from now on, and watchers are told.
+    pub(super) fn apply_slice(&self, mut slice: Value) {
+        let mut inner = self.inner();
+        let name = slice["metadata"]["name"].as_str().unwrap().to_owned();
+        inner.slices.insert(name, slice.clone());
+        let version = inner.slice_history.len() + 1;
+        slice["metadata"]["resourceVersion"] = version.to_string().into();
+        let line = json!({"type": "MODIFIED", "object": slice});
+        inner.slice_history.push(format!("{line}\n"));
+        drop(inner);
+        self.wake.send(true).ok();
+    }
+
+    /// How often slices were listed.
+    pub(super) fn slice_lists(&self) -> usize {
+        self.inner().slice_lists
     }
 
     /// The object is not there any more, and watchers are told.
@@ -219,7 +248,9 @@ async fn node_configs(State(world): State<World>, uri: Uri) -> Response {
         .split('&')
         .find_map(|p| p.strip_prefix("resourceVersion="));
     if query.contains("watch=true") {
-        return watch(world, version.unwrap().parse().unwrap());
+        return watch(world, version.unwrap().parse().unwrap(), |inner| {
+            &inner.history
+        });
     }
     let mut inner = world.inner();
     inner.lists += 1;
@@ -232,14 +263,39 @@ async fn node_configs(State(world): State<World>, uri: Uri) -> Response {
     .into_response()
 }
 
-/// Every line after the first `seen`.
-fn watch(world: World, seen: usize) -> Response {
+async fn endpoint_slices(State(world): State<World>, uri: Uri) -> Response {
+    if let Some(refusal) = world.asked() {
+        return refusal;
+    }
+    let query = uri.query().unwrap_or_default();
+    let selector = "labelSelector=kubernetes.io%2Fservice-name%3Dweb";
+    assert!(query.contains(selector), "{query}");
+    let version = query
+        .split('&')
+        .find_map(|p| p.strip_prefix("resourceVersion="));
+    if query.contains("watch=true") {
+        let version = version.unwrap().parse().unwrap();
+        return watch(world, version, |inner| &inner.slice_history);
+    }
+    let mut inner = world.inner();
+    inner.slice_lists += 1;
+    let items: Vec<&Value> = inner.slices.values().collect();
+    let version = inner.slice_history.len().to_string();
+    Json(json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSliceList",
+        "metadata": {"resourceVersion": version}, "items": items,
+    }))
+    .into_response()
+}
+
+/// Every line of a history after the first `seen`.
+fn watch(world: World, seen: usize, history: fn(&Inner) -> &Vec<String>) -> Response {
     let woken = world.wake.subscribe();
     let stream = futures::stream::unfold(
         (world, woken, seen),
-        |(world, mut woken, seen)| async move {
+        move |(world, mut woken, seen)| async move {
             loop {
-                let line = world.inner().history.get(seen).cloned();
+                let line = history(&world.inner()).get(seen).cloned();
                 if let Some(line) = line {
                     return Some((Ok::<_, Infallible>(line), (world, woken, seen + 1)));
                 }

@@ -1,0 +1,346 @@
+//! How the virtual servers stand, as part of the status of their router's NodeConfig. Pure.
+//!
+//! What only counts (connections, bytes) is in the metrics and never here: the same standing gives the same status.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use vipkeeper_compiler::ServiceName;
+use vipkeeper_crds::conditions::{Condition, ConditionStatus, ConditionType, Reason};
+use vipkeeper_crds::node_server::{Members, NodeForwarding, NodeServer, ServerName};
+use vipkeeper_crds::status::{NodeConfigStatus, ServerHealth, ServerStatus, UnhealthyServer};
+use vipkeeper_ipvs::{DestinationKey, ServiceKey};
+
+use crate::services::{Observed, Report, Trouble};
+use crate::source::Desired;
+
+/// Most real servers that are named.
+const MOST_UNHEALTHY: usize = 16;
+/// Most characters of a reason.
+const MOST_REASON: usize = 256;
+/// Most troubles that a message names, and its most characters.
+const MOST_TROUBLES: usize = 4;
+const MOST_TEXT: usize = 1024;
+
+/// What it is made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing<'a> {
+    pub(super) reports: &'a [Report],
+    pub(super) observed: &'a Observed,
+    pub(super) desired: &'a Desired,
+}
+
+/// What is wrong, without what only counts: when this is the same, so is the status.
+pub(super) fn is_news(before: &Observed, now: &Observed) -> bool {
+    type Wrong<'a> = (
+        bool,
+        Option<&'a Trouble>,
+        &'a BTreeMap<DestinationKey, Trouble>,
+    );
+    fn wrong(observed: &Observed) -> impl Iterator<Item = (&ServiceKey, Wrong<'_>)> {
+        let services = observed.services.iter();
+        services.map(|(key, s)| (key, (s.is_programmed, s.trouble.as_ref(), &s.destinations)))
+    }
+    before.trouble != now.trouble
+        || before.firewall != now.firewall
+        || !wrong(before).eq(wrong(now))
+}
+
+impl Standing<'_> {
+    /// The servers on the addresses of `router`, by namespace and name; what was said `before` keeps its times.
+    pub(super) fn of_router(
+        &self,
+        router: &str,
+        before: Option<&NodeConfigStatus>,
+        now: &Time,
+    ) -> Vec<ServerStatus> {
+        let configs = self.desired.configs.iter();
+        let own = configs.filter(|c| c.router == router);
+        let configs: BTreeMap<&ServerName, &NodeServer> = own
+            .flat_map(|c| c.servers.iter().map(|s| (&s.name, s)))
+            .collect();
+        let before = before.into_iter().flat_map(|b| &b.servers);
+        let before: BTreeMap<&ServerName, &ServerStatus> = before.map(|s| (&s.server, s)).collect();
+        let reports = self.reports.iter().filter(|r| *r.router == *router);
+        let statuses = reports.filter_map(|report| {
+            let config = configs.get(&report.server).copied();
+            let before = before.get(&report.server).copied();
+            self.status(report, config, before, now)
+        });
+        statuses.collect()
+    }
+
+    /// Nothing while it cannot be told yet whether there is a quorum, and nothing else is wrong.
+    fn status(
+        &self,
+        report: &Report,
+        config: Option<&NodeServer>,
+        before: Option<&ServerStatus>,
+        now: &Time,
+    ) -> Option<ServerStatus> {
+        let known = self.observed.services.iter();
+        let own: Vec<_> = known
+            .filter(|(key, _)| report.services.contains_key(key))
+            .map(|(_, service)| service)
+            .collect();
+        let firewall = !config.is_some_and(needs_firewall) || self.observed.firewall.is_programmed;
+        let is_whole = own.len() == report.services.len();
+        let programmed = is_whole && firewall && own.iter().all(|s| s.is_programmed);
+        let condition = self.condition(report, config, before, now);
+        let quorum = report.quorum().or(before.map(|b| b.health.quorum));
+        let quorum = quorum.or(condition.is_some().then_some(false))?;
+        let real_servers = report.real_servers();
+        let unhealthy = real_servers.iter();
+        let unhealthy = unhealthy.filter_map(|(key, why)| Some((key, why.as_ref()?)));
+        let count = unhealthy.clone().count();
+        let unhealthy = unhealthy.take(MOST_UNHEALTHY);
+        Some(ServerStatus {
+            server: report.server.clone(),
+            generation: report.generation,
+            health: ServerHealth {
+                programmed,
+                quorum,
+                sorry: report.sorry(),
+                healthy: whole(real_servers.len().saturating_sub(count)),
+                total: whole(real_servers.len()),
+                unhealthy: unhealthy
+                    .map(|(key, why)| UnhealthyServer {
+                        address: key.address.to_string(),
+                        port: key.port.into(),
+                        reason: why.chars().take(MOST_REASON).collect(),
+                    })
+                    .collect(),
+            },
+            conditions: condition.into_iter().collect(),
+        })
+    }
+
+    /// What is wrong on this node: the reason of the gravest, and what each says.
+    fn condition(
+        &self,
+        report: &Report,
+        config: Option<&NodeServer>,
+        before: Option<&ServerStatus>,
+        now: &Time,
+    ) -> Option<Condition> {
+        let mut wrong = BTreeSet::new();
+        let firewall = self.observed.firewall.trouble.iter();
+        let firewall = firewall.filter(|_| config.is_some_and(needs_firewall));
+        for trouble in self.troubles(report).chain(firewall) {
+            wrong.insert((reason_of(trouble), trouble.to_string()));
+        }
+        if let Some(service) = config.and_then(service_of)
+            && !self.desired.endpoints.knows(&service)
+        {
+            let text = format!("Service {service}: {}", Reason::ServiceMissing.text());
+            wrong.insert((Reason::ServiceMissing, text));
+        }
+        let (reason, _) = wrong.first()?;
+        let texts: Vec<&str> = wrong.iter().map(|(_, text)| text.as_str()).collect();
+        let more = texts.len().saturating_sub(MOST_TROUBLES);
+        let mut message = texts
+            .iter()
+            .take(MOST_TROUBLES)
+            .copied()
+            .collect::<Vec<_>>()
+            .join("; ");
+        if more > 0 {
+            message.push_str(&format!("; and {more} more"));
+        }
+        let earlier = before.into_iter().flat_map(|b| &b.conditions);
+        let mut earlier = earlier.filter(|c| c.kind == ConditionType::Degraded);
+        let since = earlier.next().map(|c| c.last_transition_time.clone());
+        Some(Condition {
+            kind: ConditionType::Degraded,
+            status: ConditionStatus::True,
+            reason: *reason,
+            message: message.chars().take(MOST_TEXT).collect(),
+            last_transition_time: since.unwrap_or_else(|| now.clone()),
+            observed_generation: report.generation,
+        })
+    }
+
+    fn troubles(&self, report: &Report) -> impl Iterator<Item = &Trouble> {
+        let services = report.services.keys();
+        let services = services.filter_map(|key| self.observed.services.get(key));
+        let own = services.flat_map(|s| s.trouble.iter().chain(s.destinations.values()));
+        self.observed.trouble.iter().chain(own)
+    }
+}
+
+/// The Service whose endpoints are the real servers.
+fn service_of(server: &NodeServer) -> Option<ServiceName> {
+    match &server.members {
+        Members::Static { .. } => None,
+        Members::Service { service, .. } => Some(ServiceName {
+            namespace: server.name.namespace.clone(),
+            name: service.clone(),
+        }),
+    }
+}
+
+/// Whether the source of packets is changed, which IPVS does not do.
+fn needs_firewall(server: &NodeServer) -> bool {
+    let own = match &server.members {
+        Members::Static { real_servers } => real_servers.as_slice(),
+        Members::Service { .. } => &[],
+    };
+    let sorry = server.sorry.iter().filter_map(|s| s.forwarding);
+    let apart = own.iter().filter_map(|r| r.forwarding).chain(sorry);
+    let mut all = apart.chain([server.forwarding]);
+    all.any(|way| way == NodeForwarding::FullNat)
+}
+
+const fn reason_of(trouble: &Trouble) -> Reason {
+    match trouble {
+        Trouble::Foreign => Reason::ForeignService,
+        Trouble::SchedulerMissing(_)
+        | Trouble::EngineMissing(_)
+        | Trouble::SchedulerOrEngineMissing { .. } => Reason::SchedulerMissing,
+        Trouble::IpvsMissing => Reason::IpvsMissing,
+        Trouble::Refused(_) | Trouble::Unreachable(_) => Reason::NotProgrammed,
+    }
+}
+
+fn whole(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use vipkeeper_ipvs::Protocol;
+
+    use super::*;
+    use crate::services::{MemberStanding, ServiceReport, Standing as ListenerStanding};
+    use crate::status::composition::time;
+
+    fn key() -> ServiceKey {
+        ServiceKey::Address {
+            protocol: Protocol::Tcp,
+            address: [192, 0, 2, 100].into(),
+            port: 80,
+        }
+    }
+
+    /// A server of 20 real servers, of which so many are healthy.
+    fn report(healthy: u8, quorum: Option<bool>) -> Report {
+        let members = (0..20).map(|host| {
+            let key = DestinationKey {
+                address: [10, 0, 0, host].into(),
+                port: 8080,
+            };
+            let why_not = (host >= healthy).then(|| Arc::from("web: refused"));
+            let is_leaving = false;
+            (
+                key,
+                MemberStanding {
+                    why_not,
+                    is_leaving,
+                },
+            )
+        });
+        let standing = ListenerStanding {
+            quorum,
+            sorry: None,
+            members: members.collect(),
+        };
+        Report {
+            server: ServerName {
+                namespace: "shop".to_owned(),
+                name: "one".to_owned(),
+            },
+            router: Arc::from("web"),
+            generation: 2,
+            services: BTreeMap::from([(key(), standing)]),
+        }
+    }
+
+    fn observed(is_programmed: bool, trouble: Option<Trouble>) -> Observed {
+        let service = ServiceReport {
+            is_programmed,
+            ..ServiceReport::default()
+        };
+        Observed {
+            trouble,
+            services: BTreeMap::from([(key(), service)]),
+            ..Observed::default()
+        }
+    }
+
+    fn said(
+        report: &Report,
+        observed: &Observed,
+        before: &[ServerStatus],
+        second: u64,
+    ) -> Vec<ServerStatus> {
+        let standing = Standing {
+            reports: std::slice::from_ref(report),
+            observed,
+            desired: &Desired::default(),
+        };
+        let before = NodeConfigStatus {
+            servers: before.to_vec(),
+            ..NodeConfigStatus::default()
+        };
+        let now = time(std::time::Duration::from_secs(second));
+        standing.of_router("web", Some(&before), &now)
+    }
+
+    #[test]
+    fn a_server_is_reported_with_the_first_that_are_out() {
+        let all = said(&report(3, Some(true)), &observed(true, None), &[], 1);
+        let [status] = &all[..] else {
+            panic!("{all:?}");
+        };
+        let health = &status.health;
+        assert!(health.programmed && health.quorum);
+        assert_eq!(
+            (health.healthy, health.total, health.unhealthy.len()),
+            (3, 20, 16)
+        );
+        assert_eq!(health.unhealthy[0].address, "10.0.0.3");
+        assert_eq!(health.unhealthy[0].reason, "web: refused");
+        assert_eq!((status.generation, status.conditions.len()), (2, 0));
+    }
+
+    #[test]
+    fn a_kernel_without_ipvs_is_said_and_keeps_its_time() {
+        let observed = observed(false, Some(Trouble::IpvsMissing));
+        let first = said(&report(20, Some(true)), &observed, &[], 1);
+        assert!(!first[0].health.programmed);
+        let condition = &first[0].conditions[0];
+        assert_eq!(condition.kind, ConditionType::Degraded);
+        assert_eq!(condition.reason, Reason::IpvsMissing);
+        assert!(
+            condition.message.contains("modprobe ip_vs"),
+            "{}",
+            condition.message
+        );
+        assert_eq!(said(&report(20, Some(true)), &observed, &first, 9), first);
+    }
+
+    #[test]
+    fn before_probes_have_answered_nothing_is_said() {
+        let observed = observed(true, None);
+        assert_eq!(said(&report(0, None), &observed, &[], 1), []);
+        let first = said(&report(20, Some(true)), &observed, &[], 1);
+        let later = said(&report(0, None), &observed, &first, 2);
+        assert!(later[0].health.quorum);
+    }
+
+    #[test]
+    fn counters_are_no_news() {
+        let before = observed(true, None);
+        let mut now = before.clone();
+        now.counts.passes += 1;
+        now.at = Some(vipkeeper_vrrp::Time::from_nanos(7));
+        assert!(!is_news(&before, &now));
+        assert!(is_news(&before, &observed(false, None)));
+        assert!(is_news(
+            &before,
+            &observed(true, Some(Trouble::IpvsMissing))
+        ));
+    }
+}
