@@ -353,6 +353,7 @@ async fn scrape(Extract(admin): Extract<Arc<Admin>>) -> Response {
         Ok(metrics::render(
             &state,
             &Distributions::of(&admin.sources.ports.vitals),
+            &admin.sources.probes.read(),
         )?)
     });
     match text {

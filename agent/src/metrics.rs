@@ -9,9 +9,11 @@ use prometheus::core::{AtomicF64, AtomicU64, GenericCounterVec, GenericGaugeVec}
 use prometheus::{Encoder as _, Opts, Registry, TextEncoder};
 use vipkeeper_vrrp::{NodeCounters, RouterCounters, StateName};
 
+use crate::probe::Figures;
 use crate::state::{Router, State};
 
 mod distributions;
+mod probes;
 mod servers;
 mod transitions;
 
@@ -23,11 +25,15 @@ type Counters = GenericCounterVec<AtomicU64>;
 /// The labels of everything about a router.
 const ROUTER: [&str; 3] = ["router", "family", "interface"];
 
-/// `state` and `distributions` in Prometheus' text format.
+/// `state`, `distributions` and what `probes` came to in Prometheus' text format.
 ///
 /// # Errors
 /// Only if a name of ours is none of Prometheus', which the tests would find.
-pub fn render(state: &State, distributions: &Distributions) -> prometheus::Result<String> {
+pub fn render(
+    state: &State,
+    distributions: &Distributions,
+    probes: &Figures,
+) -> prometheus::Result<String> {
     let page = Page(Registry::new());
     page.node(state)?;
     page.states(&state.routers)?;
@@ -44,6 +50,7 @@ pub fn render(state: &State, distributions: &Distributions) -> prometheus::Resul
     page.transitions(&state.routers)?;
     page.silence(&state.routers)?;
     page.distributions(distributions)?;
+    page.probes(probes)?;
     let mut text = Vec::new();
     TextEncoder::new().encode(&page.0.gather(), &mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())

@@ -47,7 +47,7 @@ impl Page {
         )
     }
 
-    fn histogram(
+    pub(super) fn histogram(
         &self,
         name: &str,
         help: &str,

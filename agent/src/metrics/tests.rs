@@ -3,7 +3,9 @@ use std::time::Duration;
 use vipkeeper_vrrp::Reason;
 
 use super::*;
+use crate::distribution::Distribution;
 use crate::election::Vitals;
+use crate::probe::OfKind;
 use crate::state::tests::state;
 
 /// The page of the state of `crate::state::tests`: each line of it was read and found right.
@@ -20,8 +22,27 @@ fn distributions() -> Distributions {
     Distributions::of(&vitals)
 }
 
+fn probes() -> Figures {
+    const BOUNDS: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(1)];
+    let durations = Distribution::new(&BOUNDS);
+    durations.observe(Duration::from_micros(300));
+    durations.observe(Duration::from_millis(3_000));
+    let http = OfKind {
+        kind: "HTTP",
+        targets: 3,
+        results: [41, 2, 1, 5],
+        durations: durations.read(),
+    };
+    Figures {
+        kinds: vec![http],
+        running: 1,
+        waiting: 4,
+        delayed: 17,
+    }
+}
+
 fn page() -> String {
-    render(&state(), &distributions()).unwrap()
+    render(&state(), &distributions(), &probes()).unwrap()
 }
 
 /// Name, type and help of every metric.
@@ -74,6 +95,8 @@ fn labels_are_bounded() {
         "activity",
         "condition",
         "outcome",
+        "kind",
+        "result",
         "version",
         "le",
     ];
@@ -93,7 +116,7 @@ fn labels_are_bounded() {
 fn an_idle_agent_has_a_page_too() {
     let mut state = state();
     state.routers.clear();
-    let page = render(&state, &distributions()).unwrap();
+    let page = render(&state, &distributions(), &Figures::default()).unwrap();
     assert!(page.contains("vipkeeper_election_alive 1\n"));
     assert!(!page.contains("router=\""));
 }
