@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use vipkeeper_crds::{AddressFamily, NodeConfigSpec, VirtualRouter};
+use vipkeeper_crds::node_server::ServerName;
+use vipkeeper_crds::{AddressFamily, NodeConfigSpec, VirtualRouter, VirtualServer};
 
 use super::{balanced, merge, router};
 use crate::{
-    Allocation, Allocations, ConfigKey, Configurations, Finding, Foreign, Index, Previous,
-    ReportedInterface, SecretName, Setting, allocate, list_hash, render,
+    Allocation, Allocations, ConfigKey, ConfigMapName, Configurations, Finding, Foreign, Index,
+    Previous, ReportedInterface, SecretName, Served, Setting, allocate, list_hash, render,
 };
 
 const NODES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
@@ -21,6 +22,11 @@ const NODES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
 enum Edit {
     Router(u8, Option<(Value, u64)>),
     Node(u8, Option<Value>),
+    Server(u8, Option<(Value, u64)>),
+    /// Whether the namespace of all VirtualServers has a label, or is not known.
+    Namespace(Option<bool>),
+    /// Whether it has an authority.
+    ConfigMap(bool),
     Secret(bool),
     Interfaces(u8, Option<u8>),
     Foreign(BTreeSet<u8>),
@@ -34,6 +40,10 @@ enum Edit {
 struct Model {
     routers: BTreeMap<String, (VirtualRouter, u64)>,
     nodes: BTreeMap<String, Node>,
+    servers: BTreeMap<ServerName, (VirtualServer, u64)>,
+    served: BTreeMap<ServerName, Served>,
+    namespace: Option<bool>,
+    config_map: bool,
     secret: bool,
     interfaces: BTreeMap<String, Vec<ReportedInterface>>,
     foreign: BTreeSet<Foreign>,
@@ -74,9 +84,37 @@ fn any_router() -> impl Strategy<Value = Value> {
                 }
                 _ => {}
             }
+            let attach = match host % 4 {
+                0 => json!({}),
+                1 => json!({"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "shop"}}}}),
+                2 => json!({"namespaces": {"from": "All"}, "trusted": true, "fwmark": true}),
+                _ => json!({"namespaces": {"from": "All"}}),
+            };
+            merge(&mut patch, json!({"attach": attach}));
             patch
         },
     )
+}
+
+fn any_server() -> impl Strategy<Value = Value> {
+    (0u8..7, 80u16..82, 1u8..12, 0u8..8).prop_map(|(router, port, host, kind)| {
+        let mut spec = json!({
+            "routerRef": {"name": format!("r{router}")},
+            "ports": [{"port": port}],
+            "realServers": [{"address": format!("10.0.1.{host}")}],
+        });
+        let more = match kind {
+            0 => json!({"ports": [], "fwmark": {"value": port, "family": "IPv4"}}),
+            1 => json!({"addresses": [format!("10.0.1.{}", host % 9)]}),
+            2 => json!({"probes": [{"name": "p", "type": "HTTPS", "https": {"caRef": {"name": "ca"}}}]}),
+            // Refused by themselves.
+            3 => json!({"realServers": []}),
+            4 => json!({"scheduler": {"name": "rr", "flags": ["Port"]}}),
+            _ => json!({}),
+        };
+        merge(&mut spec, more);
+        spec
+    })
 }
 
 fn any_node() -> impl Strategy<Value = Value> {
@@ -104,6 +142,9 @@ fn any_edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
         6 => (0u8..6, prop::option::weighted(0.8, (any_router(), 0u64..3))).prop_map(|(n, r)| Edit::Router(n, r)),
         6 => (0u8..7, prop::option::weighted(0.8, any_node())).prop_map(|(n, v)| Edit::Node(n, v)),
+        6 => (0u8..5, prop::option::weighted(0.8, (any_server(), 0u64..3))).prop_map(|(n, s)| Edit::Server(n, s)),
+        1 => prop::option::of(any::<bool>()).prop_map(Edit::Namespace),
+        1 => any::<bool>().prop_map(Edit::ConfigMap),
         1 => any::<bool>().prop_map(Edit::Secret),
         2 => (0u8..7, prop::option::of(0u8..3)).prop_map(|(n, i)| Edit::Interfaces(n, i)),
         1 => prop::collection::btree_set(1u8..6, 0..3).prop_map(Edit::Foreign),
@@ -115,6 +156,47 @@ fn any_edit() -> impl Strategy<Value = Edit> {
 fn node_named(name: &str, mut object: Value) -> Node {
     merge(&mut object, json!({"metadata": {"name": name}}));
     serde_json::from_value(object).unwrap()
+}
+
+fn server_name(n: u8) -> ServerName {
+    ServerName {
+        namespace: "shop".to_owned(),
+        name: format!("s{n}"),
+    }
+}
+
+fn server(n: u8, spec: &Value) -> VirtualServer {
+    let ServerName { namespace, name } = server_name(n);
+    serde_json::from_value(json!({
+        "apiVersion": "vipkeeper.io/v1alpha1", "kind": "VirtualServer",
+        "metadata": {"name": name, "namespace": namespace}, "spec": spec,
+    }))
+    .unwrap()
+}
+
+/// Makes the namespace one with or without a label, or unknown.
+fn set_namespace(index: &mut Index, labelled: Option<bool>) -> bool {
+    let Some(labelled) = labelled else {
+        return index.remove_namespace("shop");
+    };
+    let labels = if labelled {
+        json!({"team": "shop"})
+    } else {
+        json!({})
+    };
+    let namespace: Namespace =
+        serde_json::from_value(json!({"metadata": {"name": "shop", "labels": labels}})).unwrap();
+    index.set_namespace(&namespace)
+}
+
+fn set_config_map(index: &mut Index, there: bool) -> bool {
+    let name = ConfigMapName {
+        namespace: "shop".to_owned(),
+        name: "ca".to_owned(),
+    };
+    let pem = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
+    let data = BTreeMap::from([("ca.crt".to_owned(), pem.to_owned())]);
+    index.set_config_map(name, there.then_some(data))
 }
 
 fn secret() -> (SecretName, BTreeSet<String>) {
@@ -162,6 +244,25 @@ impl Model {
                 self.nodes.insert(name.to_owned(), node);
                 changed
             }
+            Edit::Server(n, None) => {
+                self.servers.remove(&server_name(*n));
+                self.served.remove(&server_name(*n));
+                index.remove_server(&server_name(*n))
+            }
+            Edit::Server(n, Some((spec, seniority))) => {
+                let object = server(*n, spec);
+                let changed = index.set_server(&object, *seniority);
+                self.servers.insert(server_name(*n), (object, *seniority));
+                changed
+            }
+            Edit::Namespace(labelled) => {
+                self.namespace = *labelled;
+                set_namespace(index, *labelled)
+            }
+            Edit::ConfigMap(there) => {
+                self.config_map = *there;
+                set_config_map(index, *there)
+            }
             Edit::Secret(there) => {
                 self.secret = *there;
                 let (name, keys) = secret();
@@ -205,6 +306,13 @@ impl Model {
                     changed |= index.set_previous(name, Some(previous.clone()));
                     self.previous.insert(name.clone(), previous);
                 }
+                for served in allocations.served() {
+                    let name = served.server.name.clone();
+                    if self.servers.contains_key(&name) {
+                        changed |= index.set_served(&name, Some(served.clone()));
+                        self.served.insert(name, served);
+                    }
+                }
                 changed
             }
         }
@@ -227,6 +335,16 @@ impl Model {
         }
         for node in self.nodes.values().rev() {
             index.set_node(node);
+        }
+        for (name, served) in &self.served {
+            index.set_served(name, Some(served.clone()));
+        }
+        for (object, seniority) in self.servers.values().rev() {
+            index.set_server(object, *seniority);
+        }
+        set_config_map(&mut index, self.config_map);
+        if self.namespace.is_some() {
+            set_namespace(&mut index, self.namespace);
         }
         for (object, seniority) in self.routers.values().rev() {
             index.set_router(object, *seniority);
