@@ -8,13 +8,14 @@ use kube::{Api, Client, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use vipkeeper_crds::status::{CandidateStatus, ElectionState, NodeConfigStatus, NodeInventory};
-use vipkeeper_crds::{NodeConfig, VirtualRouter};
+use vipkeeper_crds::{NodeConfig, VirtualRouter, VirtualServer};
 
 use crate::client::{Unanswered, answer};
 
 /// The names of resources in questions and errors.
 pub(crate) const ROUTERS: &str = "virtualrouters.vipkeeper.io";
 pub(crate) const CONFIGS: &str = "nodeconfigs.vipkeeper.io";
+pub(crate) const SERVERS: &str = "virtualservers.vipkeeper.io";
 pub(crate) const NODES: &str = "nodes";
 /// The field manager of everything that is written here.
 const MANAGER: &str = "kubectl-vipkeeper";
@@ -76,6 +77,16 @@ pub(crate) async fn routers(client: &Client) -> Result<Vec<VirtualRouter>, Unans
     let api: Api<VirtualRouter> = Api::all(client.clone());
     let list = answer("list", ROUTERS, api.list(&ListParams::default())).await?;
     Ok(list.items)
+}
+
+/// All VirtualServers; none where the definitions are older than they.
+pub(crate) async fn servers(client: &Client) -> Result<Vec<VirtualServer>, Unanswered> {
+    let api: Api<VirtualServer> = Api::all(client.clone());
+    match answer("list", SERVERS, api.list(&ListParams::default())).await {
+        Ok(list) => Ok(list.items),
+        Err(Unanswered::NotInstalled(_)) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The NodeConfigs of `node`, or without one all.

@@ -1,4 +1,6 @@
-//! `status`: who holds each router's addresses, and what is not as it should be.
+//! `status`: who holds each router's addresses, what is served on them, and what is not as it should be.
+
+mod servers;
 
 use std::io::Write;
 
@@ -7,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde::Serialize;
-use vipkeeper_crds::conditions::{ConditionStatus, ConditionType, Reason};
+use vipkeeper_crds::conditions::{Condition, ConditionStatus, ConditionType, Reason};
 use vipkeeper_crds::status::VirtualRouterStatus;
 use vipkeeper_crds::{AddressFamily, VirtualRouter};
 
@@ -15,12 +17,15 @@ use crate::cli::{Cli, StatusArgs};
 use crate::remedy::{is_abnormal, remedy};
 use crate::table::Table;
 use crate::{Outcome, age, client, objects, output};
+use servers::ServerReport;
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report {
     pub(crate) routers: Vec<RouterReport>,
+    /// What is served on their addresses, by namespace and name.
+    pub(crate) servers: Vec<ServerReport>,
 }
 
 /// A router.
@@ -74,8 +79,12 @@ pub(crate) async fn run(
         }
     }
     routers.retain(|r| args.routers.is_empty() || args.routers.contains(&r.name_any()));
+    let mut servers = objects::servers(&client).await?;
+    let named = |name: &String| args.routers.is_empty() || args.routers.contains(name);
+    servers.retain(|s| named(&s.spec.router_ref.name));
     let report = Report {
         routers: routers.iter().map(report).collect(),
+        servers: servers.iter().map(servers::report).collect(),
     };
     let text = match args.output {
         Some(format) => output::data(&report, format)?,
@@ -88,7 +97,8 @@ pub(crate) async fn run(
 /// Good only if all is well.
 fn outcome(report: &Report) -> Outcome {
     let well = |r: &RouterReport| r.ready == "True" && r.abnormal.is_empty();
-    if report.routers.iter().all(well) {
+    let serves = |s: &ServerReport| s.ready == "True" && s.abnormal.is_empty();
+    if report.routers.iter().all(well) && report.servers.iter().all(serves) {
         Outcome::Good
     } else {
         Outcome::Bad
@@ -99,21 +109,12 @@ fn outcome(report: &Report) -> Outcome {
 pub(crate) fn report(router: &VirtualRouter) -> RouterReport {
     let nothing = VirtualRouterStatus::default();
     let status = router.status.as_ref().unwrap_or(&nothing);
-    let conditions = status.conditions.iter().filter(|c| is_abnormal(c));
-    let conditions = conditions.map(|c| Abnormal {
-        condition: Some(c.kind),
-        status: Some(c.status),
-        reason: Some(c.reason),
-        message: c.message.clone(),
-        remedy: remedy(c.reason).to_owned(),
-    });
-    let ready = status
-        .conditions
-        .iter()
-        .find(|c| c.kind == ConditionType::Ready);
+    let seen = router.status.as_ref().map(|s| s.observed_generation);
+    let written = router.metadata.generation.unwrap_or_default();
+    let (ready, abnormal) = abnormal("router", written, seen, &status.conditions);
     RouterReport {
         name: router.name_any(),
-        ready: ready.map_or("Unknown", |c| c.status.as_str()).to_owned(),
+        ready,
         families: status
             .families
             .iter()
@@ -131,16 +132,35 @@ pub(crate) fn report(router: &VirtualRouter) -> RouterReport {
             .map(|a| a.address.clone())
             .collect(),
         candidates: status.node_summary.clone(),
-        abnormal: stale(router).into_iter().chain(conditions).collect(),
+        abnormal,
     }
 }
 
-/// Said if the status is not about the router as it is written now.
-fn stale(router: &VirtualRouter) -> Option<Abnormal> {
-    let written = router.metadata.generation.unwrap_or_default();
-    let looked_at = router.status.as_ref().map(|s| s.observed_generation);
+/// The status of `Ready` of an object of this `kind`, and what is not as it should be.
+fn abnormal(
+    kind: &str,
+    written: i64,
+    seen: Option<i64>,
+    conditions: &[Condition],
+) -> (String, Vec<Abnormal>) {
+    let ready = conditions.iter().find(|c| c.kind == ConditionType::Ready);
+    let ready = ready.map_or("Unknown", |c| c.status.as_str()).to_owned();
+    let conditions = conditions.iter().filter(|c| is_abnormal(c));
+    let conditions = conditions.map(|c| Abnormal {
+        condition: Some(c.kind),
+        status: Some(c.status),
+        reason: Some(c.reason),
+        message: c.message.clone(),
+        remedy: remedy(c.reason).to_owned(),
+    });
+    let stale = stale(kind, written, seen);
+    (ready, stale.into_iter().chain(conditions).collect())
+}
+
+/// Said if the status is not about the object as it is written now.
+fn stale(kind: &str, written: i64, looked_at: Option<i64>) -> Option<Abnormal> {
     let message = match looked_at {
-        None => "no operator has looked at this router yet".to_owned(),
+        None => format!("no operator has looked at this {kind} yet"),
         Some(seen) if seen < written => {
             format!(
                 "the operator has not looked at the last edit yet (generation {written}, it knows {seen})"
@@ -158,9 +178,28 @@ fn stale(router: &VirtualRouter) -> Option<Abnormal> {
 }
 
 fn text(report: &Report, now: &Time) -> String {
-    if report.routers.is_empty() {
-        return "There is no VirtualRouter.\n".to_owned();
+    let mut text = if report.routers.is_empty() {
+        "There is no VirtualRouter.\n".to_owned()
+    } else {
+        table_of_routers(report, now)
+    };
+    if !report.servers.is_empty() {
+        text.push('\n');
+        text.push_str(&servers::table(&report.servers));
     }
+    for router in &report.routers {
+        for abnormal in &router.abnormal {
+            text.push_str(&format!("\n{}: {}\n", router.name, sentence(abnormal)));
+            if !abnormal.remedy.is_empty() {
+                text.push_str(&format!("  {}\n", abnormal.remedy));
+            }
+        }
+    }
+    text.push_str(&servers::remarks(&report.servers));
+    text
+}
+
+fn table_of_routers(report: &Report, now: &Time) -> String {
     let mut table = Table::new(&[
         "NAME",
         "READY",
@@ -185,16 +224,7 @@ fn text(report: &Report, now: &Time) -> String {
             router.candidates.clone(),
         ]);
     }
-    let mut text = table.lines();
-    for router in &report.routers {
-        for abnormal in &router.abnormal {
-            text.push_str(&format!("\n{}: {}\n", router.name, sentence(abnormal)));
-            if !abnormal.remedy.is_empty() {
-                text.push_str(&format!("  {}\n", abnormal.remedy));
-            }
-        }
-    }
-    text
+    table.lines()
 }
 
 /// `SplitBrain (SeveralActive): node-a, node-b: …`.
@@ -271,6 +301,7 @@ mod tests {
     fn all(routers: &[VirtualRouter]) -> Report {
         Report {
             routers: routers.iter().map(report).collect(),
+            servers: Vec::new(),
         }
     }
 

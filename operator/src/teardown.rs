@@ -4,6 +4,7 @@
 //! Owns the Lease while it works, and for a while after it: no operator writes a configuration again. It needs none to
 //! be alive. Never waits for agents: one that is away now takes everything off when its pod is stopped.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 use vipkeeper_crds::status::NodeConfigStatus;
-use vipkeeper_crds::{NodeConfig, Settings, VirtualRouter};
+use vipkeeper_crds::{NodeConfig, Settings, VirtualRouter, VirtualServer};
 
 use crate::apply::MANAGER;
 use crate::cli::TeardownArgs;
@@ -94,6 +95,18 @@ async fn attempt(
     }
     let routers = Api::<VirtualRouter>::all(client.clone());
     let names = names(&list(&routers).await.context("VirtualRouters")?);
+    let servers = list(&Api::<VirtualServer>::all(client.clone())).await;
+    let servers = servers.context("VirtualServers")?;
+    for (namespace, names) in by_namespace(&servers) {
+        let servers = Api::<VirtualServer>::namespaced(client.clone(), &namespace);
+        let done = if delete_objects {
+            info!(namespace, count = names.len(), "removing VirtualServers");
+            delete(&servers, &names).await
+        } else {
+            forget(&servers, &names).await
+        };
+        done.context("VirtualServers")?;
+    }
     if delete_objects {
         info!(count = names.len(), "removing VirtualRouters");
         delete(&routers, &names).await.context("VirtualRouters")?;
@@ -149,6 +162,16 @@ fn in_order(configs: &[NodeConfig]) -> [Vec<String>; 2] {
     [first, then].map(|configs| configs.iter().map(|config| config.name_any()).collect())
 }
 
+/// The names of objects, by namespace.
+fn by_namespace<K: Resource>(objects: &[K]) -> BTreeMap<String, Vec<String>> {
+    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for object in objects {
+        let namespace = object.namespace().unwrap_or_default();
+        all.entry(namespace).or_default().push(object.name_any());
+    }
+    all
+}
+
 fn names<K: Resource>(objects: &[K]) -> Vec<String> {
     objects.iter().map(kube::ResourceExt::name_any).collect()
 }
@@ -178,7 +201,10 @@ where
 }
 
 /// Nobody keeps these statuses true any more.
-async fn forget(api: &Api<VirtualRouter>, names: &[String]) -> kube::Result<()> {
+async fn forget<K>(api: &Api<K>, names: &[String]) -> kube::Result<()>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
     let parameters = PatchParams {
         field_manager: Some(MANAGER.to_owned()),
         ..PatchParams::default()
