@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # The images of the chart: `docker build --target operator .` and `docker build --target agent .`
 #
-# Each is one static program and nothing else: no shell, no package, no library. Linked with glibc, because the agent
+# Each is one static program and no shell, no package, no library. Linked with glibc, because the agent
 # tells its allocator to give memory back.
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
@@ -26,5 +26,7 @@ ENTRYPOINT ["/usr/local/bin/vipkeeper-operator"]
 
 FROM scratch AS agent
 COPY --from=build /out/vipkeeper-agent /usr/local/bin/vipkeeper-agent
+# Whom probes over TLS believe that name no authorities of their own.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 USER 0:0
 ENTRYPOINT ["/usr/local/bin/vipkeeper-agent"]

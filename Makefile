@@ -65,6 +65,7 @@ bench-ipvs: ## a thousand virtual servers beside keepalived, in a guest, and ten
 	@cargo build --quiet --release --locked -p vipkeeper-agent
 	@cargo build --quiet --locked -p vipkeeper-e2e --bins
 	@VIPKEEPER_UML="$$(scripts/uml-kernel)" VIPKEEPER_UML_ROOT="$$(scripts/uml-root)" VIPKEEPER_AGENT="$$(scripts/agent-path)" cargo run --quiet --locked -p vipkeeper-e2e --bin bench-ipvs -- $(ARGS)
+	@cargo bench --quiet --locked -p vipkeeper-agent --bench probes
 
 bench-operator: ## what compiling 1,000 routers costs, a part of bench; ARGS="--write FILE" writes the page
 	@scripts/needs bench-operator cc
