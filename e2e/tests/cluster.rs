@@ -25,6 +25,8 @@ mod plugin;
 mod rbac;
 #[path = "cluster/scene.rs"]
 mod scene;
+#[path = "cluster/servers.rs"]
+mod servers;
 #[path = "cluster/uninstall.rs"]
 mod uninstall;
 #[path = "cluster/upgrade.rs"]
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         drain::TESTS,
         plugin::TESTS,
         writes::TESTS,
+        servers::TESTS,
         many::TESTS,
         uninstall::TESTS,
         upgrade::TESTS,
