@@ -101,8 +101,11 @@ async fn without_any_endpoints_a_configuration_waits_for_a_while_and_not_for_eve
     let directory = Directory::new();
     let mut followed = Followed::start(&client, &directory);
     followed.until("it", |d| has(d, &["10.0.0.1"])).await;
-    let path = directory.path().join("configuration");
-    eventually("the cache", || path.exists()).await;
+    // What is still being written would come over the damage.
+    for file in ["configuration", "endpoints"] {
+        let path = directory.path().join(file);
+        eventually(file, || path.exists()).await;
+    }
     followed.task.abort();
     world.go_away(true);
     let endpoints = directory.path().join("endpoints");
