@@ -87,6 +87,11 @@ where
     }
 }
 
+/// Whether the API server does not know the kind.
+fn is_not_defined(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
 /// How a stretch of watching ends.
 enum Interrupted {
     Again,
@@ -113,8 +118,17 @@ where
             Ok(event) => event,
             // It lists anew by itself.
             Err(watcher::Error::WatchError(status)) if status.code == 410 => continue,
-            Err(error @ watcher::Error::InitialListFailed(_)) => {
+            Err(watcher::Error::InitialListFailed(error)) => {
                 warn!(?kind, %error, "the API server does not tell");
+                let is_new = kind == Kind::Server && known.is_empty();
+                if is_new && is_not_defined(&error) {
+                    // Definitions are upgraded after, or taken back before the operator: there is none of that kind,
+                    // and the others go on.
+                    let none = ends.changes.send(Change::Listed(kind));
+                    if none.await.is_err() {
+                        return Interrupted::NobodyListens;
+                    }
+                }
                 continue;
             }
             Err(error) => {
