@@ -178,7 +178,7 @@ impl Model {
         table
     }
 
-    /// The source translation that FullNAT needs. It is a listener's: the compiler refuses NAT beside it.
+    /// The source translation that FullNAT needs. It is a listener's: real servers with NAT beside it get it, too.
     fn firewall(&self) -> Ruleset {
         let mut rules = Ruleset::default();
         for (key, slot) in &self.slots {
