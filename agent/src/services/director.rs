@@ -89,7 +89,6 @@ impl Director {
         let mut judged = Vec::with_capacity(BATCH);
         let mut saving = interval(SAVING);
         loop {
-            self.publish();
             let Channels {
                 desired, observed, ..
             } = &mut self.channels;
@@ -153,6 +152,7 @@ impl Director {
             }
             differs
         });
+        self.publish();
     }
 
     fn judge(&mut self, judged: &mut Vec<(Target, Judgement)>) {
@@ -165,11 +165,14 @@ impl Director {
         }
         self.model.judge(judged.drain(..));
         self.is_news = true;
+        self.publish();
     }
 
     fn observe(&mut self) {
         let observed = Arc::clone(&self.channels.observed.borrow_and_update());
-        self.model.observe(&observed, clock::now());
+        if self.model.observe(&observed, clock::now()) {
+            self.publish();
+        }
     }
 
     /// Tells what follows.

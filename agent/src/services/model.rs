@@ -126,9 +126,12 @@ impl Model {
         self.settle();
     }
 
-    /// Takes in what the kernel has: real servers that leave go when they have no connections left, or no time.
-    pub fn observe(&mut self, observed: &Observed, now: Time) {
+    /// Takes in what the kernel has: real servers that leave go when they have no connections left, or no time. Whether
+    /// one has gone; nothing else follows from it.
+    pub fn observe(&mut self, observed: &Observed, now: Time) -> bool {
+        let mut is_changed = false;
         for (key, slot) in &mut self.slots {
+            let before = slot.members.len();
             let known = observed.services.get(key).and_then(|s| s.present.as_ref());
             slot.members.retain(|destination, member| {
                 let Some(leaving) = member.leaving else {
@@ -139,8 +142,9 @@ impl Model {
                     counted.is_some_and(|d| d.destination.weight == 0 && is_idle(key, &d.counters));
                 now < leaving.until && !(idle && now >= leaving.since + SETTLING)
             });
+            is_changed |= slot.members.len() != before;
         }
-        self.settle();
+        is_changed
     }
 
     /// What the probes should ask.
@@ -257,10 +261,7 @@ impl Slot {
         for member in self.members.values().filter(|m| m.leaving.is_none()) {
             match member.health(judgements) {
                 Health::Up(weight) => weights.healthy += u64::from(weight),
-                Health::Unjudged => match member.presumed {
-                    InitialState::Up => weights.healthy += u64::from(member.listed.weight),
-                    InitialState::Down => weights.unjudged += u64::from(member.listed.weight),
-                },
+                Health::Unjudged => weights.unjudged += u64::from(member.listed.weight),
                 Health::Down(_) => {}
             }
         }

@@ -1,7 +1,7 @@
 //! Which real servers a listener should have: those of the list, or the endpoints of the Service. Pure.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use vipkeeper_compiler::{Endpoint, EndpointCondition, EndpointPort};
@@ -19,9 +19,25 @@ pub(super) fn listed(
     listener: &Listener,
     endpoints: &[Endpoint],
 ) -> BTreeMap<DestinationKey, Listed> {
-    match &server.members {
+    let mut all = match &server.members {
         Members::Static { real_servers } => of_list(server, listener, real_servers),
         Members::Service { port, .. } => of_service(server, listener, port.as_deref(), endpoints),
+    };
+    set_targets(server, &mut all);
+    all
+}
+
+/// Says how each is judged.
+fn set_targets(server: &NodeServer, all: &mut BTreeMap<DestinationKey, Listed>) {
+    let mut of_each = vec![Vec::with_capacity(server.probes.len()); all.len()];
+    for probe in &server.probes {
+        let addresses = all.keys().map(|k| SocketAddr::new(k.address, k.port));
+        for (targets, target) in of_each.iter_mut().zip(Target::each(probe, addresses)) {
+            targets.push(target);
+        }
+    }
+    for (listed, targets) in all.values_mut().zip(of_each) {
+        listed.targets = targets.into();
     }
 }
 
@@ -45,7 +61,7 @@ fn of_list(
             lower_threshold: r.lower_threshold,
             forwarding: way(r),
             place: Place::Serves,
-            targets: targets(server, key),
+            targets: Arc::default(),
         };
         (key, listed)
     };
@@ -87,7 +103,7 @@ fn of_service(
             lower_threshold: 0,
             forwarding: server.forwarding,
             place,
-            targets: targets(server, key),
+            targets: Arc::default(),
         };
         all.insert(key, listed);
     }
@@ -126,12 +142,4 @@ pub(super) fn port_of(listener: &Listener, own: u16, forwarding: NodeForwarding)
         Listener::Mark { .. } if !forwarding.changes_port() => 0,
         Listener::Address { .. } | Listener::Mark { .. } => own,
     }
-}
-
-fn targets(server: &NodeServer, key: DestinationKey) -> Arc<[Target]> {
-    let address: (IpAddr, u16) = (key.address, key.port);
-    let probes = server.probes.iter();
-    probes
-        .map(|probe| Target::of(probe, SocketAddr::from(address)))
-        .collect()
 }

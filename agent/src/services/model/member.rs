@@ -59,7 +59,7 @@ pub(super) enum Health {
     Up(u32),
     /// It is not, for this reason.
     Down(Arc<str>),
-    /// Not every probe has come to a judgement.
+    /// Not every probe has come to a judgement, and until then it is not taken for healthy.
     Unjudged,
 }
 
@@ -77,10 +77,10 @@ impl Member {
                 None => unjudged = true,
             }
         }
-        if unjudged {
-            Health::Unjudged
-        } else {
-            Health::Up(said.unwrap_or(self.listed.weight))
+        match (unjudged, self.presumed) {
+            (false, _) => Health::Up(said.unwrap_or(self.listed.weight)),
+            (true, InitialState::Up) => Health::Up(self.listed.weight),
+            (true, InitialState::Down) => Health::Unjudged,
         }
     }
 
@@ -90,13 +90,12 @@ impl Member {
             OnFailure::Remove => None,
             OnFailure::Quiesce => Some(0),
         };
-        match (health, self.presumed) {
+        match health {
             // One that died while it was leaving has nothing to finish.
-            (Health::Down(_), _) if self.leaving.is_some() => failed,
-            _ if self.leaving.is_some() => Some(0),
-            (Health::Up(weight), _) => Some(*weight),
-            (Health::Unjudged, InitialState::Up) => Some(self.listed.weight),
-            (Health::Down(_), _) | (Health::Unjudged, InitialState::Down) => failed,
+            Health::Down(_) => failed,
+            Health::Up(_) | Health::Unjudged if self.leaving.is_some() => Some(0),
+            Health::Up(weight) => Some(*weight),
+            Health::Unjudged => failed,
         }
     }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vipkeeper_crds::node_server::ServerName;
-use vipkeeper_crds::server::InitialState;
 use vipkeeper_ipvs::{DestinationKey, ServiceKey};
 
 use super::member::{Health, Member};
@@ -106,10 +105,10 @@ impl Model {
     }
 
     fn member(&self, member: &Member) -> MemberStanding {
-        let why_not = match (member.health(&self.judgements), member.presumed) {
-            (Health::Up(_), _) | (Health::Unjudged, InitialState::Up) => None,
-            (Health::Down(reason), _) => Some(reason),
-            (Health::Unjudged, InitialState::Down) => Some(UNJUDGED.into()),
+        let why_not = match member.health(&self.judgements) {
+            Health::Up(_) => None,
+            Health::Down(reason) => Some(reason),
+            Health::Unjudged => Some(UNJUDGED.into()),
         };
         MemberStanding {
             why_not,
