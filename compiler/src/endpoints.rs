@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::discovery::v1 as discovery;
+use vipkeeper_crds::node_server::{Members, NodeServer};
 use vipkeeper_crds::server::Protocol;
 
 /// The label of a slice that names its Service.
@@ -21,6 +22,20 @@ pub struct ServiceName {
     pub namespace: String,
     /// Its name.
     pub name: String,
+}
+
+impl ServiceName {
+    /// The Service whose endpoints are the real servers of `server`, if it has one.
+    #[must_use]
+    pub fn of(server: &NodeServer) -> Option<Self> {
+        match &server.members {
+            Members::Static { .. } => None,
+            Members::Service { service, .. } => Some(Self {
+                namespace: server.name.namespace.clone(),
+                name: service.clone(),
+            }),
+        }
+    }
 }
 
 impl fmt::Display for ServiceName {

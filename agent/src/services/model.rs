@@ -26,7 +26,7 @@ use std::time::Duration;
 use vipkeeper_compiler::{Endpoint, Endpoints, ServiceName};
 use vipkeeper_crds::NodeConfigSpec;
 use vipkeeper_crds::node_server::{
-    Listener, Members, NodeForwarding, NodeServer, NodeSorryServer, ServerName,
+    Listener, NodeForwarding, NodeServer, NodeSorryServer, ServerName,
 };
 use vipkeeper_crds::server::InitialState;
 use vipkeeper_ipvs as ipvs;
@@ -98,7 +98,8 @@ impl Model {
             .collect();
         let mut before = std::mem::take(&mut self.slots);
         for (name, server) in &self.servers {
-            let endpoints = endpoints_of(name, &server.config, endpoints);
+            let service = ServiceName::of(&server.config);
+            let endpoints = service.map_or_else(Vec::new, |service| endpoints.of(&service));
             for listener in &server.config.listeners {
                 let key = words::service_key(listener);
                 let mut slot = before.remove(&key).unwrap_or_else(|| Slot {
@@ -324,16 +325,6 @@ fn is_idle(service: &ServiceKey, counters: &DestinationCounters) -> bool {
             ..
         }
         | ServiceKey::Mark { .. } => active == 0 && inactive == 0,
-    }
-}
-
-fn endpoints_of(name: &ServerName, server: &NodeServer, endpoints: &Endpoints) -> Vec<Endpoint> {
-    match &server.members {
-        Members::Static { .. } => Vec::new(),
-        Members::Service { service, .. } => endpoints.of(&ServiceName {
-            namespace: name.namespace.clone(),
-            name: service.clone(),
-        }),
     }
 }
 

@@ -129,7 +129,7 @@ impl Standing<'_> {
         for trouble in self.troubles(report).chain(firewall) {
             wrong.insert((reason_of(trouble), trouble.to_string()));
         }
-        if let Some(service) = config.and_then(service_of)
+        if let Some(service) = config.and_then(ServiceName::of)
             && !self.desired.endpoints.knows(&service)
         {
             let text = format!("Service {service}: {}", Reason::ServiceMissing.text());
@@ -165,17 +165,6 @@ impl Standing<'_> {
         let services = services.filter_map(|key| self.observed.services.get(key));
         let own = services.flat_map(|s| s.trouble.iter().chain(s.destinations.values()));
         self.observed.trouble.iter().chain(own)
-    }
-}
-
-/// The Service whose endpoints are the real servers.
-fn service_of(server: &NodeServer) -> Option<ServiceName> {
-    match &server.members {
-        Members::Static { .. } => None,
-        Members::Service { service, .. } => Some(ServiceName {
-            namespace: server.name.namespace.clone(),
-            name: service.clone(),
-        }),
     }
 }
 

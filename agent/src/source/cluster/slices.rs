@@ -22,7 +22,6 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 use vipkeeper_compiler::{Endpoints, SERVICE_LABEL, ServiceName};
 use vipkeeper_crds::NodeConfigSpec;
-use vipkeeper_crds::node_server::Members;
 
 use super::pauses::Pauses;
 use super::server::Server;
@@ -236,13 +235,7 @@ impl Slices {
 /// The Services that configurations name.
 fn services(configs: &[NodeConfigSpec]) -> impl Iterator<Item = ServiceName> {
     let servers = configs.iter().flat_map(|c| &c.servers);
-    servers.filter_map(|server| match &server.members {
-        Members::Static { .. } => None,
-        Members::Service { service, .. } => Some(ServiceName {
-            namespace: server.name.namespace.clone(),
-            name: service.clone(),
-        }),
-    })
+    servers.filter_map(ServiceName::of)
 }
 
 fn id(slice: &EndpointSlice) -> (String, String) {
