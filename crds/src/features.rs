@@ -8,11 +8,14 @@ pub const ADDRESS_OWNER: &str = "AddressOwner";
 pub const ADDRESS_INTERFACE: &str = "AddressInterface";
 /// Servers on the addresses.
 pub const VIRTUAL_SERVERS: &str = "VirtualServers";
+/// Servers that are in shards.
+pub const SHARDS: &str = "Shards";
 
 /// All that there are.
-pub const ALL: [&str; 4] = [
+pub const ALL: [&str; 5] = [
     MOVE_TOGETHER,
     ADDRESS_OWNER,
     ADDRESS_INTERFACE,
     VIRTUAL_SERVERS,
+    SHARDS,
 ];

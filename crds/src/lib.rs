@@ -20,9 +20,9 @@ pub use definitions::definitions;
 pub use duration::{AddressLifetime, Duration, InvalidDuration};
 pub use node_config::{
     AddressFamily, Authentication as NodeAuthentication, InterfaceChoice, NodeAddress,
-    NodeCandidate, NodeConfig, NodeConfigObjectSpec, NodeConfigSpec, NodeFamily, NodePeer,
-    Preemption as NodePreemption, ProtocolVersion, SecretKey, Transport as NodeTransport,
-    server as node_server,
+    NodeCandidate, NodeConfig, NodeConfigObjectSpec, NodeConfigShard, NodeConfigSpec, NodeFamily,
+    NodePeer, Preemption as NodePreemption, ProtocolVersion, SecretKey, ShardSet,
+    Transport as NodeTransport, server as node_server,
 };
 pub use router::{
     Attach, AttachFrom, AttachNamespaces, Authentication, AuthenticationType, Checksum, Election,

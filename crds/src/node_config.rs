@@ -9,6 +9,7 @@
 
 mod schema;
 pub mod server;
+mod shard;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -23,6 +24,8 @@ use crate::rules;
 use crate::settings::NodeSettings;
 use crate::status::NodeConfigStatus;
 use server::NodeServer;
+
+pub use shard::{NodeConfigShard, ShardSet};
 
 /// What one node does for one VirtualRouter, or, without a router, what holds for the node as a whole. Made by the
 /// operator, read by the node's agent, which writes the status; nobody edits it.
@@ -70,6 +73,12 @@ pub struct NodeConfigObjectSpec {
     /// What the node does for the router.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<NodeConfigSpec>,
+    /// Where the servers of `config` are if they are too many for it, which then has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard_set: Option<ShardSet>,
+    /// Instead of `config`: some of the servers on the addresses of the router.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<NodeConfigShard>,
     /// What holds for all routers of the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<NodeSettings>,

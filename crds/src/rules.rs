@@ -234,8 +234,18 @@ pub(crate) fn settings() -> Value {
 
 /// Of a NodeConfig.
 pub(crate) fn node_config() -> Value {
-    json!([rule(
-        "has(self.router) == has(self.config)",
-        "router and config belong together"
-    )])
+    json!([
+        rule(
+            "has(self.router) == (has(self.config) || has(self.shard))",
+            "router and config or shard belong together"
+        ),
+        rule(
+            "!has(self.shard) || !has(self.config)",
+            "there is a config or a shard, not both"
+        ),
+        rule(
+            "!has(self.shardSet) || (has(self.config) && !has(self.config.servers))",
+            "shardSet belongs to a config without servers"
+        ),
+    ])
 }

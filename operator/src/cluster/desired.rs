@@ -153,6 +153,8 @@ impl Cluster {
             router: None,
             confirm: None,
             config: None,
+            shard_set: None,
+            shard: None,
             settings: Some(self.settings.clone()),
         };
         let reference = OwnerReference {
@@ -271,6 +273,8 @@ impl Cluster {
                 router: Some(router.to_owned()),
                 confirm: asked.map(|(nonce, _)| nonce.clone()),
                 config: Some((*config).clone()),
+                shard_set: None,
+                shard: None,
                 settings: None,
             };
             self.config_write(name::of_router(router, node), spec, owner.clone())

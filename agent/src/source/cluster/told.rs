@@ -56,6 +56,8 @@ fn content(spec: NodeConfigObjectSpec, node: &str) -> Result<Content, String> {
         router,
         confirm: _,
         config,
+        shard_set: _,
+        shard: _,
         settings,
     } = spec;
     if node_name != node {
