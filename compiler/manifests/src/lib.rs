@@ -4,7 +4,7 @@
 //! Bad input is refused with its place while everything else goes on with its last good state. Never says whether an
 //! object makes sense: that is the compiler's.
 //!
-//! - `yaml`: text to values with places.
+//! - `yaml`: text to values; `places`: where in the text they are.
 //! - `manifest`, `schema`: values to objects.
 //! - `store`: objects to what is in force, with the last good state of each.
 //! - `diagnosis`, `keys`: what is wrong, and where; what is in Secrets.
@@ -12,6 +12,7 @@
 mod diagnosis;
 mod keys;
 mod manifest;
+mod places;
 mod schema;
 mod store;
 #[cfg(test)]

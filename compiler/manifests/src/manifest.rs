@@ -16,8 +16,9 @@ use vipkeeper_compiler::ObjectName;
 use vipkeeper_crds::{GROUP, KEY_NAMESPACE, Settings, VirtualRouter, VirtualServer};
 
 use crate::diagnosis::{DOCUMENT, Diagnosis, Severity};
+use crate::places::Places;
 use crate::schema;
-use crate::yaml::{self, Document, Places, Position};
+use crate::yaml::{self, Document, Position};
 
 /// The version of our group that is read.
 const API_VERSION: &str = "vipkeeper.io/v1alpha1";
@@ -68,6 +69,8 @@ pub(crate) struct Contents {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) id: ObjectId,
+    /// How many the file names before it.
+    pub(crate) rank: usize,
     /// The object, if it can be read.
     pub(crate) body: Option<Body>,
     pub(crate) places: Places,
@@ -423,7 +426,13 @@ impl Reader<'_> {
     }
 
     fn entry(&mut self, id: ObjectId, body: Option<Body>, places: Places) {
-        self.contents.entries.push(Entry { id, body, places });
+        let entries = &mut self.contents.entries;
+        entries.push(Entry {
+            id,
+            rank: entries.len(),
+            body,
+            places,
+        });
     }
 
     fn unclear(&mut self, places: &Places, path: &str, message: &str) {

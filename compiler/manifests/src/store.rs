@@ -20,7 +20,8 @@ use vipkeeper_crds::{NodeSettings, SETTINGS_NAME};
 use crate::Loaded;
 use crate::diagnosis::Diagnosis;
 use crate::manifest::{Body, File, Kind, ObjectId};
-use crate::yaml::{Places, Position};
+use crate::places::Places;
+use crate::yaml::Position;
 use environment::{Environment, needed_key};
 use gathering::Gathering;
 
@@ -49,6 +50,8 @@ pub struct Store {
 #[derive(Clone, Debug)]
 struct Known {
     file: String,
+    /// How many its file names, or named, before it.
+    rank: usize,
     body: Body,
     /// Where its text is, if that text is still there.
     places: Option<Places>,
@@ -248,8 +251,9 @@ impl Store {
                 body: known.body.clone(),
                 since: self.round,
             });
-            let start = known.places.as_ref().map(Places::start);
-            wanted.push(((now.since, known.file.clone(), start), (id.clone(), now)));
+            let is_written = known.places.is_some();
+            let order = (now.since, known.file.clone(), is_written, known.rank);
+            wanted.push((order, (id.clone(), now)));
         }
         wanted.sort_by(|(a, _), (b, _)| a.cmp(b));
         wanted.into_iter().map(|(_, entry)| entry).collect()

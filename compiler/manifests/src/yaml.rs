@@ -5,10 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use serde_saphyr::{DuplicateKeyPolicy, Location, Spanned};
+
+use crate::places::{Located, Place, Places};
 
 /// A place in a text, both from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,67 +37,12 @@ impl From<Location> for Position {
 }
 
 /// A document of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Document {
     /// What it says.
     pub(crate) value: Value,
     /// Where it says it.
     pub(crate) places: Places,
-}
-
-/// Where the fields of a document are, by path, such as `spec.addresses[1].address`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Places {
-    start: Position,
-    fields: BTreeMap<String, Place>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    /// Of the key, or of the item if it is in a list.
-    key: Position,
-    value: Position,
-}
-
-impl Places {
-    /// Where the document begins.
-    pub(crate) fn start(&self) -> Position {
-        self.start
-    }
-
-    /// The value at `path`; if there is none, the key of the nearest field above it.
-    pub(crate) fn value(&self, path: &str) -> Position {
-        match self.fields.get(path) {
-            Some(place) => place.value,
-            None => self.key(path),
-        }
-    }
-
-    /// The key at `path`, or of the nearest field above it.
-    pub(crate) fn key(&self, path: &str) -> Position {
-        let mut path = path;
-        loop {
-            if let Some(place) = self.fields.get(path) {
-                return place.key;
-            }
-            match path.rfind(['.', '[']) {
-                Some(end) => path = path.get(..end).unwrap_or_default(),
-                None => return self.start,
-            }
-        }
-    }
-
-    /// The places of what is below `path`, as a document of its own.
-    pub(crate) fn below(&self, path: &str) -> Self {
-        let inside = |(name, place): (&String, &Place)| {
-            let rest = name.strip_prefix(path)?.strip_prefix('.')?;
-            Some((rest.to_owned(), *place))
-        };
-        Self {
-            start: self.value(path),
-            fields: self.fields.iter().filter_map(inside).collect(),
-        }
-    }
 }
 
 /// Why a text is not YAML.
@@ -109,59 +57,62 @@ pub(crate) struct SyntaxError {
 
 /// The documents of `text`; empty ones are left out.
 pub(crate) fn read(text: &str) -> Result<Vec<Document>, SyntaxError> {
+    let roots: Vec<Plain> = trees(text)?;
+    let documents = roots.into_iter().zip(Places::of(text));
+    let documents = documents.map(|(Plain(value), places)| Document { value, places });
+    Ok(documents
+        .filter(|document| !document.value.is_null())
+        .collect())
+}
+
+/// Where everything is in `text`, which can be read: of each document, empty ones as well.
+pub(crate) fn locate(text: &str) -> Vec<Located> {
+    let roots: Vec<Spanned<Node>> = trees(text).unwrap_or_default();
+    let located = roots.into_iter().map(|root| {
+        let start = root.referenced.into();
+        let mut fields = BTreeMap::new();
+        place(root.value, "", &mut fields);
+        Located { start, fields }
+    });
+    located.collect()
+}
+
+fn trees<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, SyntaxError> {
     let options = serde_saphyr::options! {
         alias_limits: serde_saphyr::alias_limits! {max_total_replayed_events: 100_000},
         duplicate_keys: DuplicateKeyPolicy::Error,
         strict_booleans: true,
         with_snippet: false,
     };
-    let roots: Vec<Spanned<Node>> = serde_saphyr::from_multiple_with_options(text, options)
-        .map_err(|error| SyntaxError::from(&error))?;
-    Ok(roots
-        .into_iter()
-        .filter(|root| !matches!(root.value, Node::Scalar(Value::Null)))
-        .map(document)
-        .collect())
+    serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| SyntaxError::from(&error))
 }
 
-fn document(root: Spanned<Node>) -> Document {
-    let start = root.referenced.into();
-    let mut fields = BTreeMap::new();
-    let value = take(root.value, "", &mut fields);
-    Document {
-        value,
-        places: Places { start, fields },
-    }
-}
-
-/// The plain value of `node`, and its places under `path`.
-fn take(node: Node, path: &str, fields: &mut BTreeMap<String, Place>) -> Value {
+/// Adds the places below `path` of what is in `node`.
+fn place(node: Node, path: &str, fields: &mut BTreeMap<String, Place>) {
     match node {
-        Node::Scalar(value) => value,
+        Node::Scalar => {}
         Node::List(items) => {
-            let item = |(i, item): (usize, Spanned<Node>)| {
+            for (i, item) in items.into_iter().enumerate() {
                 let path = format!("{path}[{i}]");
                 let at = item.referenced.into();
                 fields.insert(path.clone(), Place { key: at, value: at });
-                take(item.value, &path, fields)
-            };
-            Value::Array(items.into_iter().enumerate().map(item).collect())
+                place(item.value, &path, fields);
+            }
         }
         Node::Map(entries) => {
-            let mut object = Map::new();
             for (key, value) in entries {
                 let path = match path {
-                    "" => key.value.clone(),
+                    "" => key.value,
                     _ => format!("{path}.{}", key.value),
                 };
-                let place = Place {
+                let at = Place {
                     key: key.referenced.into(),
                     value: value.referenced.into(),
                 };
-                fields.insert(path.clone(), place);
-                object.insert(key.value, take(value.value, &path, fields));
+                fields.insert(path.clone(), at);
+                place(value.value, &path, fields);
             }
-            Value::Object(object)
         }
     }
 }
@@ -182,80 +133,134 @@ impl From<&serde_saphyr::Error> for SyntaxError {
     }
 }
 
-/// A value whose parts know their place.
+/// What a document is read into.
+trait Tree: Sized {
+    type Key: DeserializeOwned;
+    type Item: DeserializeOwned;
+
+    fn scalar(value: Value) -> Self;
+    fn list(items: Vec<Self::Item>) -> Self;
+    fn map(entries: Vec<(Self::Key, Self::Item)>) -> Self;
+}
+
+/// A value without places.
+struct Plain(Value);
+
+impl Tree for Plain {
+    type Key = String;
+    type Item = Self;
+
+    fn scalar(value: Value) -> Self {
+        Self(value)
+    }
+
+    fn list(items: Vec<Self>) -> Self {
+        Self(items.into_iter().map(|Self(item)| item).collect())
+    }
+
+    fn map(entries: Vec<(String, Self)>) -> Self {
+        let entries = entries.into_iter().map(|(key, Self(value))| (key, value));
+        Self(Value::Object(entries.collect::<Map<_, _>>()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Plain {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TreeVisitor(PhantomData))
+    }
+}
+
+/// Places without values.
 enum Node {
-    Scalar(Value),
+    Scalar,
     List(Vec<Spanned<Self>>),
     Map(Vec<(Spanned<String>, Spanned<Self>)>),
 }
 
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NodeVisitor)
+impl Tree for Node {
+    type Key = Spanned<String>;
+    type Item = Spanned<Self>;
+
+    fn scalar(_: Value) -> Self {
+        Self::Scalar
+    }
+
+    fn list(items: Vec<Spanned<Self>>) -> Self {
+        Self::List(items)
+    }
+
+    fn map(entries: Vec<(Spanned<String>, Spanned<Self>)>) -> Self {
+        Self::Map(entries)
     }
 }
 
-struct NodeVisitor;
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TreeVisitor(PhantomData))
+    }
+}
 
-impl<'de> Visitor<'de> for NodeVisitor {
-    type Value = Node;
+struct TreeVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Tree + Deserialize<'de>> Visitor<'de> for TreeVisitor<T> {
+    type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value that JSON can hold")
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
-        Ok(Node::Scalar(value.into()))
+    fn visit_bool<E>(self, value: bool) -> Result<T, E> {
+        Ok(T::scalar(value.into()))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
-        Ok(Node::Scalar(value.into()))
+    fn visit_i64<E>(self, value: i64) -> Result<T, E> {
+        Ok(T::scalar(value.into()))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        Ok(Node::Scalar(value.into()))
+    fn visit_u64<E>(self, value: u64) -> Result<T, E> {
+        Ok(T::scalar(value.into()))
     }
 
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<T, E> {
         let number = serde_json::Number::from_f64(value);
         let number = number.ok_or_else(|| E::custom("not a finite number"))?;
-        Ok(Node::Scalar(number.into()))
+        Ok(T::scalar(number.into()))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
-        Ok(Node::Scalar(value.into()))
+    fn visit_str<E>(self, value: &str) -> Result<T, E> {
+        Ok(T::scalar(value.into()))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Node, E> {
-        Ok(Node::Scalar(value.into()))
+    fn visit_string<E>(self, value: String) -> Result<T, E> {
+        Ok(T::scalar(value.into()))
     }
 
-    fn visit_unit<E>(self) -> Result<Node, E> {
-        Ok(Node::Scalar(Value::Null))
+    fn visit_unit<E>(self) -> Result<T, E> {
+        Ok(T::scalar(Value::Null))
     }
 
-    fn visit_none<E>(self) -> Result<Node, E> {
-        Ok(Node::Scalar(Value::Null))
+    fn visit_none<E>(self) -> Result<T, E> {
+        Ok(T::scalar(Value::Null))
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        Node::deserialize(deserializer)
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        T::deserialize(deserializer)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<T, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = items.next_element()? {
             list.push(item);
         }
-        Ok(Node::List(list))
+        Ok(T::list(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<T, A::Error> {
         let mut map = Vec::new();
         while let Some(entry) = entries.next_entry()? {
             map.push(entry);
         }
-        Ok(Node::Map(map))
+        Ok(T::map(map))
     }
 }
 

@@ -64,6 +64,7 @@ impl Gathering {
             };
             let read = entry.body.map(|body| Known {
                 file: file.clone(),
+                rank: entry.rank,
                 body,
                 places: Some(entry.places.clone()),
             });
@@ -130,7 +131,9 @@ fn the_one(
         let Position { line, column } = entry.places.value("metadata.name");
         format!("{file}:{line}:{column}")
     };
-    let first = claims.get(chosen).map(place)?;
+    // Only where there are others, for it costs a second look at the text.
+    let first = (claims.len() > 1).then(|| claims.get(chosen).map(place));
+    let first = first.flatten().unwrap_or_default();
     let mut winner = None;
     for (i, (file, entry)) in claims.into_iter().enumerate() {
         if i == chosen {
