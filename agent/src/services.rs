@@ -40,6 +40,7 @@ pub mod reconcile;
 mod refusal;
 pub mod report;
 pub mod settings;
+mod socket;
 pub mod table;
 mod thread;
 mod upkeep;

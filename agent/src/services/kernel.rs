@@ -86,6 +86,15 @@ pub struct Refusal {
     pub text: Option<String>,
 }
 
+impl From<&vipkeeper_ipvs::Refusal> for Refusal {
+    fn from(refusal: &vipkeeper_ipvs::Refusal) -> Self {
+        Self {
+            errno: Errno::from_raw(refusal.errno.0),
+            text: refusal.text.clone(),
+        }
+    }
+}
+
 impl From<Errno> for Refusal {
     fn from(errno: Errno) -> Self {
         Self { errno, text: None }

@@ -1,37 +1,32 @@
 //! The real IPVS, by a blocking socket of generic netlink.
 //!
-//! Owns the socket, which is opened when it is first needed and again after whatever went wrong with it, so that no
-//! late answer is taken for one to a later question. Knows the exchange alone: the bytes are `vipkeeper-ipvs`'s.
+//! Knows the exchange alone: the bytes are `vipkeeper-ipvs`'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::time::Duration;
 
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
+use netlink_sys::{Socket, protocols::NETLINK_GENERIC};
 use nix::errno::Errno;
-use socket2::SockRef;
 use vipkeeper_ipvs::{
     Answer, Content, FamilyId, Request, ServiceKey, answers, emit_family_request,
 };
 
 use super::kernel::{Ipvs, Kernel, Operation, Refusal, Unavailable};
-use super::nftables::Nfnetlink;
+use super::nftables;
 use super::present::{Present, PresentDestination, PresentService};
 use super::settings::SystemSettings;
+use super::socket::{self, Connect, Held};
 use crate::netlink::{BUFFER, retry};
 
 /// Operations of one system call, each of 256 bytes at most. Their answers, some 800 bytes each in the kernel's
 /// accounting, fit into any receive buffer.
 const BATCH: usize = 64;
-/// The kernel answers before `send` returns, once it is its turn at the lock of generic netlink; after this long an
-/// answer is lost.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The kernel's IPVS and, by a socket of their own, its nftables.
 #[derive(Debug, Default)]
 pub struct Netlink {
-    connection: Option<Connection>,
-    pub(super) nftables: Nfnetlink,
+    ipvs: Held<Connection>,
+    pub(super) nftables: Held<nftables::Connection>,
     settings: SystemSettings,
 }
 
@@ -54,32 +49,17 @@ impl Kernel for Netlink {
 
 impl Ipvs for Netlink {
     fn dump(&mut self, of: &BTreeSet<ServiceKey>) -> Result<Present, Unavailable> {
-        self.with(|connection| connection.present(of))
+        self.ipvs.with(|connection| connection.present(of))
     }
 
     fn apply(&mut self, operations: &[Operation]) -> Result<Vec<Result<(), Refusal>>, Unavailable> {
-        self.with(|connection| {
+        self.ipvs.with(|connection| {
             let mut outcomes = Vec::with_capacity(operations.len());
             for batch in operations.chunks(BATCH) {
                 outcomes.extend(connection.tell(batch)?);
             }
             Ok(outcomes)
         })
-    }
-}
-
-impl Netlink {
-    fn with<T>(
-        &mut self,
-        exchange: impl FnOnce(&mut Connection) -> Result<T, Unavailable>,
-    ) -> Result<T, Unavailable> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => Connection::open()?,
-        };
-        let outcome = exchange(&mut connection)?;
-        self.connection = Some(connection);
-        Ok(outcome)
     }
 }
 
@@ -99,10 +79,10 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-impl Connection {
-    fn open() -> Result<Self, Unavailable> {
+impl Connect for Connection {
+    fn connect() -> Result<Self, Unavailable> {
         let mut connection = Self {
-            socket: open(NETLINK_GENERIC)?,
+            socket: socket::open(NETLINK_GENERIC)?,
             // None has this number; it is asked for first.
             family: FamilyId(0),
             sequence: 0,
@@ -112,7 +92,9 @@ impl Connection {
         connection.family = connection.ask_for_family()?;
         Ok(connection)
     }
+}
 
+impl Connection {
     /// The kernel loads a module that says it has this family, where modules do; `ip_vs` does not say so.
     fn ask_for_family(&mut self) -> Result<FamilyId, Unavailable> {
         let number = self.next_number();
@@ -233,10 +215,7 @@ impl Connection {
 
     /// Reads once and hands every message to `each`.
     fn receive(&mut self, each: impl FnMut(Answer)) -> io::Result<()> {
-        retry(|| {
-            self.incoming.clear();
-            self.socket.recv(&mut self.incoming, 0)
-        })?;
+        socket::receive(&self.socket, &mut self.incoming)?;
         answers(Some(self.family), &self.incoming)
             .flatten()
             .for_each(each);
@@ -244,29 +223,11 @@ impl Connection {
     }
 }
 
-/// A socket of `protocol` that is connected to the kernel.
-///
-/// # Errors
-/// If the kernel has none for us.
-pub(super) fn open(protocol: isize) -> io::Result<Socket> {
-    let mut socket = Socket::new(protocol)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    // Answers without the request, which we know, and with the kernel's words.
-    socket.set_cap_ack(true)?;
-    socket.set_ext_ack(true)?;
-    SockRef::from(&socket).set_read_timeout(Some(PATIENCE))?;
-    Ok(socket)
-}
-
 /// What `answer` ends its request with, if it is the last.
 fn ending(answer: &Answer) -> Option<Result<(), Refusal>> {
     match &answer.content {
         Ok(Content::Acknowledged | Content::Done) => Some(Ok(())),
-        Ok(Content::Refused(refusal)) => Some(Err(Refusal {
-            errno: Errno::from_raw(refusal.errno.0),
-            text: refusal.text.clone(),
-        })),
+        Ok(Content::Refused(refusal)) => Some(Err(refusal.into())),
         Ok(
             Content::Family(_)
             | Content::Service(_)

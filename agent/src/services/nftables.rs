@@ -12,8 +12,9 @@ use vipkeeper_nft::{
 };
 
 use super::firewall::Nftables;
-use super::kernel::{Refusal, Unavailable};
-use super::netlink::{self, Netlink};
+use super::kernel::Unavailable;
+use super::netlink::Netlink;
+use super::socket::{self, Connect};
 use crate::netlink::{BUFFER, retry};
 
 /// A batch is one datagram, and so long at most: some 100,000 addresses and ports.
@@ -45,28 +46,8 @@ impl Nftables for Netlink {
     }
 }
 
-/// The socket, once it is needed; after whatever went wrong with it another one.
-#[derive(Debug, Default)]
-pub(super) struct Nfnetlink {
-    connection: Option<Connection>,
-}
-
-impl Nfnetlink {
-    fn with<T>(
-        &mut self,
-        exchange: impl FnOnce(&mut Connection) -> Result<T, Unavailable>,
-    ) -> Result<T, Unavailable> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => Connection::open()?,
-        };
-        let outcome = exchange(&mut connection)?;
-        self.connection = Some(connection);
-        Ok(outcome)
-    }
-}
-
-struct Connection {
+/// A conversation with it.
+pub(super) struct Connection {
     socket: Socket,
     sequence: u32,
     buffer: Vec<u8>,
@@ -78,9 +59,9 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-impl Connection {
-    fn open() -> io::Result<Self> {
-        let socket = netlink::open(NETLINK_NETFILTER)?;
+impl Connect for Connection {
+    fn connect() -> Result<Self, Unavailable> {
+        let socket = socket::open(NETLINK_NETFILTER)?;
         // Without CAP_NET_ADMIN the first message says it better.
         setsockopt(&socket, sockopt::SndBufForce, &LONGEST_BATCH).ok();
         Ok(Self {
@@ -89,7 +70,9 @@ impl Connection {
             buffer: Vec::with_capacity(BUFFER),
         })
     }
+}
 
+impl Connection {
     fn generation(&mut self) -> Result<u32, Unavailable> {
         let mut generation = None;
         self.ask(&Question::Generation, |answer| {
@@ -146,7 +129,9 @@ impl Connection {
         }
         match outcome {
             // What was asked for does not exist: that is the answer.
-            Some(Err(refusal)) if refusal.errno.0 != Errno::ENOENT as i32 => Err(refused(&refusal)),
+            Some(Err(refusal)) if refusal.errno.0 != Errno::ENOENT as i32 => {
+                Err(Unavailable::Refused((&refusal).into()))
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -163,25 +148,15 @@ impl Connection {
             })?;
         }
         match outcome {
-            Some(Err(refusal)) => Err(refused(&refusal)),
+            Some(Err(refusal)) => Err(Unavailable::Refused((&refusal).into())),
             Some(Ok(())) | None => Ok(()),
         }
     }
 
     /// Reads once and hands every message to `each`.
     fn receive(&mut self, each: impl FnMut(Answer)) -> io::Result<()> {
-        retry(|| {
-            self.buffer.clear();
-            self.socket.recv(&mut self.buffer, 0)
-        })?;
+        socket::receive(&self.socket, &mut self.buffer)?;
         answers(&self.buffer).flatten().for_each(each);
         Ok(())
     }
-}
-
-fn refused(refusal: &vipkeeper_nft::Refusal) -> Unavailable {
-    Unavailable::Refused(Refusal {
-        errno: Errno::from_raw(refusal.errno.0),
-        text: refusal.text.clone(),
-    })
 }
