@@ -59,6 +59,8 @@ pub(super) struct Upkeep<K> {
     lacks: Vec<Lack>,
     /// Settings that could not be written; told once.
     unwritten: BTreeSet<Setting>,
+    /// Whether it was told which services of a process before this one go on.
+    has_adopted: bool,
     /// Services that have been as the table says since it says so.
     settled: BTreeSet<ServiceKey>,
     /// How often in a row the kernel was not what it was thought to be.
@@ -84,6 +86,7 @@ impl<K: Kernel> Upkeep<K> {
             firewall: Firewall::new(table),
             lacks: Vec::new(),
             unwritten: BTreeSet::new(),
+            has_adopted: false,
             settled: BTreeSet::new(),
             outdated: 0,
             counts: Counts::default(),
@@ -383,6 +386,7 @@ impl<K: Kernel> Upkeep<K> {
         let mut ours = rows.services.clone();
         ours.extend(absent);
         let needed = reconcile(&desired, &self.present, &ours);
+        self.adopt(&desired, needed.len());
         let operations = self.holds.admit(needed, now);
         let (added, mut others): (Vec<_>, Vec<_>) = operations
             .into_iter()
@@ -402,6 +406,20 @@ impl<K: Kernel> Upkeep<K> {
         };
         if self.is_current && batch.is_outdated && self.outdated <= HASTE {
             self.read_due = Some(now);
+        }
+    }
+
+    /// Tells once which of the services that a process before this one left are `desired`.
+    fn adopt(&mut self, desired: &Table, operations: usize) {
+        if std::mem::replace(&mut self.has_adopted, true) {
+            return;
+        }
+        let left = self.ledger.rows().services.iter();
+        let adopted = left
+            .filter(|key| desired.get(key).is_some() && self.present.services.contains_key(key));
+        let services = adopted.count();
+        if services > 0 {
+            info!(services, operations, "services adopted");
         }
     }
 

@@ -6,27 +6,32 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use nix::unistd::Pid;
 
 use super::figures::{Sorted, millis};
 use crate::lab::Node;
 use crate::process::Process;
 use crate::uml::{Ended, Guest, quoted};
 use crate::wait::{self, Seen};
-use crate::{Agent, Ipvsadm, Lab, agent, keepalived};
+use crate::{Agent, Lab, agent, keepalived};
 
 /// Virtual servers, and real servers of each.
 const SERVERS: u16 = 1_000;
 const EACH: u16 = 10;
 /// The lines of /proc/net/ip_vs with all of them: a head of three.
 const LINES: usize = SERVERS as usize * (1 + EACH as usize) + 3;
-/// How often the kernel's table is looked at.
+/// How often the kernel's table is looked at, at most; and after a look there is so many times as long without one, for
+/// the guest has one processor, and a look at 11,000 lines takes it away from those who fill the table.
 const LOOK: Duration = Duration::from_millis(20);
+const REST: u32 = 10;
+/// What the agent says when it has taken on the services that it finds.
+const ADOPTED: &str = "services adopted";
 const SOON: Duration = Duration::from_secs(60);
 /// So long passes without change are watched.
 const WATCH: Duration = Duration::from_secs(15);
@@ -67,8 +72,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 /// What was measured.
 #[derive(Default)]
 struct Figures {
-    keepalived: Vec<Duration>,
-    agent: Vec<Duration>,
+    keepalived: Vec<Load>,
+    agent: Vec<Load>,
     adoption: Vec<Duration>,
     /// Processor time of one pass without change.
     pass: Vec<Duration>,
@@ -78,33 +83,42 @@ struct Figures {
     rewritten: Vec<u64>,
 }
 
+/// A load of the kernel's table.
+#[derive(Clone, Copy)]
+struct Load {
+    /// From the start of the program until the kernel has all.
+    took: Duration,
+    /// The processor time that it took of that.
+    busy: Duration,
+}
+
+/// Each load in a namespace of its own: the kernel keeps real servers that are gone for two minutes, and looks through
+/// them for each one that comes.
 fn measure(rounds: usize) -> Result<()> {
-    let lab = Lab::new(&["d1"], 1)?;
-    let node = lab.node("d1")?;
     let mut figures = Figures::default();
     for _ in 0..rounds {
-        figures.keepalived.push(keepalived_loads(node)?);
-        clear(node)?;
-        agent_loads(node, &mut figures)?;
-        clear(node)?;
+        let lab = Lab::new(&["d1"], 1)?;
+        figures.keepalived.push(keepalived_loads(lab.node("d1")?)?);
+        let lab = Lab::new(&["d1"], 1)?;
+        agent_loads(lab.node("d1")?, &mut figures)?;
     }
     print(&figures)
 }
 
-fn keepalived_loads(node: &Node) -> Result<Duration> {
+fn keepalived_loads(node: &Node) -> Result<Load> {
     let file = |name: &str| node.directory().join(name);
     fs::write(file("servers.conf"), keepalived_configuration())?;
     let mut command = Command::new("keepalived");
     command
-        .args(["-C", "-n", "-l", "-f"])
+        .args(["-C", "-n", "-G", "-f"])
         .arg(file("servers.conf"));
     command.arg("-p").arg(file("servers.pid"));
     command.arg("-c").arg(file("servers-checkers.pid"));
     let begun = Instant::now();
     let mut process = Process::start("keepalived", command, node.namespace(), node.directory())?;
-    let took = await_table(node, begun)?;
+    let load = await_table(node, &process, begun)?;
     process.kill()?;
-    Ok(took)
+    Ok(load)
 }
 
 fn agent_loads(node: &Node, figures: &mut Figures) -> Result<()> {
@@ -113,7 +127,9 @@ fn agent_loads(node: &Node, figures: &mut Figures) -> Result<()> {
     fs::write(directory.join("lab.yaml"), manifests(1))?;
     let begun = Instant::now();
     let mut agent = Agent::restart(node)?;
-    figures.agent.push(await_table(node, begun)?);
+    figures
+        .agent
+        .push(await_table(node, agent.process(), begun)?);
     await_programmed(&agent)?;
     figures.pass.push(pass_without_change(&agent)?);
     let before = operations(&agent)?;
@@ -129,23 +145,30 @@ fn agent_loads(node: &Node, figures: &mut Figures) -> Result<()> {
     agent.process_mut().kill()?;
     let begun = Instant::now();
     let mut agent = agent.again()?;
-    await_programmed(&agent)?;
+    wait::until("the services are adopted", SOON, || {
+        let log = agent.process().log();
+        Ok(Seen::when(log, |log| log.contains(ADOPTED)).map(|_| ()))
+    })?;
     figures.adoption.push(begun.elapsed());
+    await_programmed(&agent)?;
     figures.rewritten.push(operations(&agent)?);
     agent.process_mut().kill()
 }
 
-/// How long after `begun` the kernel has every service and real server.
-fn await_table(node: &Node, begun: Instant) -> Result<Duration> {
+/// How long after `begun` the kernel has every service and real server, and what that took of `process`.
+fn await_table(node: &Node, process: &Process, begun: Instant) -> Result<Load> {
     node.namespace().run(|| {
         loop {
+            let looked = Instant::now();
             let table = fs::read_to_string("/proc/thread-self/net/ip_vs")?;
-            if table.lines().count() >= LINES {
-                return Ok(begun.elapsed());
-            }
             let lines = table.lines().count();
+            if lines >= LINES {
+                let took = begun.elapsed();
+                let busy = process.all().into_iter().map(time_of_process).sum();
+                return Ok(Load { took, busy });
+            }
             ensure!(begun.elapsed() < SOON, "{lines} lines after {SOON:?}");
-            std::thread::sleep(LOOK);
+            std::thread::sleep(LOOK.max(looked.elapsed() * REST));
         }
     })
 }
@@ -179,9 +202,10 @@ fn pass_without_change(agent: &Agent) -> Result<Duration> {
     let (passes, time) = look()?;
     let until = Instant::now() + WATCH;
     let (passes, time) = wait::until("passes go by", WATCH * 2, || {
-        let now = look()?;
-        let is_over = Instant::now() > until;
-        Ok(Seen::when(now, |now| is_over && now.0 > passes))
+        if Instant::now() < until {
+            return Ok(Seen::NotYet("it is watched for a while".to_owned()));
+        }
+        Ok(Seen::when(look()?, |now| now.0 > passes))
     })
     .map(|now| (now.0 - passes, now.1.saturating_sub(time)))?;
     Ok(time.div_f64(passes))
@@ -193,21 +217,25 @@ fn time_of_thread(agent: &Agent, name: &str) -> Result<Duration> {
     for task in fs::read_dir(&tasks)? {
         let task = task?.path();
         if fs::read_to_string(task.join("comm"))?.trim() == name {
-            let text = fs::read_to_string(task.join("stat"))?;
-            // After the name, which may have spaces: utime and stime are the 12th and 13th, in ticks of 10 ms (proc(5)).
-            let (_, rest) = text.rsplit_once(") ").context("stat")?;
-            let ticks = rest.split(' ').skip(11).take(2);
-            let ticks: u64 = ticks.map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-            return Ok(Duration::from_millis(ticks * 10));
+            return time_in(&task.join("stat"));
         }
     }
     anyhow::bail!("no thread {name} in {}", tasks.display())
 }
 
-/// Takes away what a killed one has left.
-fn clear(node: &Node) -> Result<()> {
-    Ipvsadm::at(node).run("-C")?;
-    Ok(())
+/// User and system time of a process; none of one that has ended.
+fn time_of_process(process: Pid) -> Duration {
+    time_in(&PathBuf::from(format!("/proc/{process}/stat"))).unwrap_or_default()
+}
+
+/// User and system time in a file of proc(5): after the name, which may have spaces, the 12th and 13th word, in ticks of
+/// 10 ms.
+fn time_in(stat: &Path) -> Result<Duration> {
+    let text = fs::read_to_string(stat)?;
+    let (_, rest) = text.rsplit_once(") ").context("stat")?;
+    let ticks = rest.split(' ').skip(11).take(2);
+    let ticks: u64 = ticks.map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+    Ok(Duration::from_millis(ticks * 10))
 }
 
 fn virtual_address(server: u16) -> Ipv4Addr {
@@ -262,52 +290,49 @@ fn manifests(weight: u16) -> String {
 }
 
 fn print(figures: &Figures) -> Result<()> {
-    let spans = |all: &[Duration]| {
-        let sorted = Sorted::new(all.iter().copied());
-        let of = |span: Option<Duration>| span.map(millis).unwrap_or_default();
-        format!(
-            "{} | {} | {}",
-            of(sorted.median()),
-            of(sorted.minimum()),
-            of(sorted.maximum())
-        )
-    };
-    let counts = |all: &[u64]| {
-        let sorted = Sorted::new(all.iter().copied());
-        let of = |count: Option<u64>| count.map(|c| c.to_string()).unwrap_or_default();
-        format!(
-            "{} | {} | {}",
-            of(sorted.median()),
-            of(sorted.minimum()),
-            of(sorted.maximum())
-        )
-    };
-    let median = |all: &[Duration]| {
-        let median = Sorted::new(all.iter().copied()).median();
-        median.unwrap_or_default().as_secs_f64()
-    };
     let version = keepalived::version()?;
-    let ratio = |of: &[Duration]| median(of) / median(&figures.keepalived);
+    let took = |loads: &[Load]| loads.iter().map(|load| load.took).collect::<Vec<_>>();
+    let busy = |loads: &[Load]| loads.iter().map(|load| load.busy).collect::<Vec<_>>();
+    let ratio = |of: &[Duration], to: &[Duration]| median(of) / median(to);
+    let (ours, theirs) = (&figures.agent, &figures.keepalived);
     let page = format!(
         "{SERVERS} virtual servers with {EACH} real servers each, in one guest, in turn, {} times\n\n\
          | | median | minimum | maximum |\n|---|--:|--:|--:|\n\
          | keepalived {version}, from its start until the kernel has all | {} |\n\
          | vipkeeper, the same | {} |\n\
+         | keepalived, processor time of that | {} |\n\
+         | vipkeeper, processor time of that | {} |\n\
          | vipkeeper, from the start after a kill until all is adopted | {} |\n\
          | vipkeeper, processor time of a pass without change | {} |\n\
          | vipkeeper, messages for one changed real server | {} |\n\
          | vipkeeper, messages after a restart | {} |\n\n\
-         Loading: {:.2} of keepalived's time. A pass without change: {:.2} of it.\n",
-        figures.agent.len(),
-        spans(&figures.keepalived),
-        spans(&figures.agent),
-        spans(&figures.adoption),
-        spans(&figures.pass),
-        counts(&figures.change),
-        counts(&figures.rewritten),
-        ratio(&figures.agent),
-        ratio(&figures.pass),
+         Loading: {:.2} of keepalived's time, {:.2} of its processor time. A pass without change: {:.2} of its load.\n",
+        ours.len(),
+        row(took(theirs), millis),
+        row(took(ours), millis),
+        row(busy(theirs), millis),
+        row(busy(ours), millis),
+        row(figures.adoption.clone(), millis),
+        row(figures.pass.clone(), millis),
+        row(figures.change.clone(), |count| count.to_string()),
+        row(figures.rewritten.clone(), |count| count.to_string()),
+        ratio(&took(ours), &took(theirs)),
+        ratio(&busy(ours), &busy(theirs)),
+        ratio(&figures.pass, &took(theirs)),
     );
     use std::io::Write as _;
     Ok(std::io::stdout().write_all(page.as_bytes())?)
+}
+
+/// Median, minimum and maximum.
+fn row<T: Ord + Copy>(samples: Vec<T>, in_words: impl Fn(T) -> String) -> String {
+    let sorted = Sorted::new(samples);
+    let all = [sorted.median(), sorted.minimum(), sorted.maximum()];
+    all.map(|one| one.map(&in_words).unwrap_or_default())
+        .join(" | ")
+}
+
+fn median(spans: &[Duration]) -> f64 {
+    let median = Sorted::new(spans.iter().copied()).median();
+    median.unwrap_or_default().as_secs_f64()
 }
