@@ -19,7 +19,8 @@ mod report;
 mod tests;
 mod words;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -183,17 +184,23 @@ impl Model {
         table
     }
 
-    /// The source translation that FullNAT needs. It is a listener's: real servers with NAT beside it get it, too.
+    /// The source translation that FullNAT needs.
     fn firewall(&self) -> Ruleset {
         let mut rules = Ruleset::default();
         for (key, slot) in &self.slots {
             let server = self.servers.get(&slot.server).map(|s| &s.config);
-            if !server.is_some_and(|server| slot.masquerades(server)) {
+            let Some(server) = server.filter(|server| slot.masquerades(server)) else {
                 continue;
-            }
+            };
             match words::firewall_key(key) {
                 words::FirewallKey::Traffic(traffic) => {
                     rules.masqueraded.insert(traffic);
+                    let see_clients = slot.see_clients(server);
+                    if let Some(endpoint) = words::endpoint(traffic)
+                        && !see_clients.is_empty()
+                    {
+                        rules.unmasqueraded.insert(endpoint, see_clients);
+                    }
                 }
                 words::FirewallKey::Mark(mark) => {
                     rules.masqueraded_marks.insert(mark);
@@ -275,13 +282,39 @@ impl Slot {
         server.sorry.as_ref().filter(|_| serves)
     }
 
-    /// Whether packets go out with an address of this node as source.
+    /// Whether packets go out with an address of this node as source, which IPVS does not do.
     fn masquerades(&self, server: &NodeServer) -> bool {
         let full = |way: NodeForwarding| way == NodeForwarding::FullNat;
-        let sorry = server.sorry.as_ref().and_then(|s| s.forwarding);
-        full(server.forwarding)
-            || sorry.is_some_and(full)
-            || self.members.values().any(|m| full(m.listed.forwarding))
+        full(server.forwarding) || self.ways(server).any(|(_, way)| full(way))
+    }
+
+    /// The real servers that get packets with the client's address as source, though others of the listener do not.
+    fn see_clients(&self, server: &NodeServer) -> BTreeSet<SocketAddr> {
+        let by = |wanted: NodeForwarding| {
+            let some = self.ways(server).filter(move |(_, way)| *way == wanted);
+            some.map(|(at, _)| SocketAddr::new(at.address, at.port))
+        };
+        let mut all: BTreeSet<SocketAddr> = by(NodeForwarding::Nat).collect();
+        // A sorry server may be an endpoint as well: what is masqueraded works in any case.
+        for masqueraded in by(NodeForwarding::FullNat) {
+            all.remove(&masqueraded);
+        }
+        all
+    }
+
+    /// How packets reach everybody who may ever get some.
+    fn ways<'a>(
+        &'a self,
+        server: &'a NodeServer,
+    ) -> impl Iterator<Item = (DestinationKey, NodeForwarding)> + 'a {
+        let sorry = server.sorry.iter().map(|sorry| {
+            let at = sorry_destination(&self.listener, server, sorry).key;
+            (at, sorry.forwarding.unwrap_or(server.forwarding))
+        });
+        let members = self.members.iter();
+        members
+            .map(|(at, member)| (*at, member.listed.forwarding))
+            .chain(sorry)
     }
 
     fn entry(

@@ -414,6 +414,45 @@ fn each_listener_has_its_family_and_a_tunnel_crosses() {
 }
 
 #[test]
+fn nat_beside_full_nat_keeps_the_client_where_it_is_asked_for() {
+    let text = |server: NodeServer| {
+        let firewall = World::new(&[server]).model.table().firewall().clone();
+        let kept = firewall.unmasqueraded.into_values().flatten();
+        let kept: Vec<String> = kept.map(|at| at.to_string()).collect();
+        (firewall.masqueraded.len(), kept.join(" "))
+    };
+    let way = |s: &mut Value, n: usize, method: &str| {
+        s["members"]["realServers"][n]["forwarding"] = json!({"method": method});
+    };
+    assert_eq!(text(unprobed(|_| {})), (0, String::new()));
+    let all = unprobed(|s| s["forwarding"] = json!({"method": "FullNAT"}));
+    assert_eq!(text(all), (1, String::new()));
+    // Whichever of the two is the rule, and whichever the exception; what is not rewritten needs no exception.
+    let some = unprobed(|s| {
+        s["forwarding"] = json!({"method": "FullNAT"});
+        way(s, 1, "NAT");
+        way(s, 2, "DR");
+    });
+    assert_eq!(text(some), (1, "10.0.0.2:8080".to_owned()));
+    let one = unprobed(|s| way(s, 1, "FullNAT"));
+    assert_eq!(text(one), (1, "10.0.0.1:8080 10.0.0.3:8080".to_owned()));
+    let sorry = unprobed(|s| {
+        s["forwarding"] = json!({"method": "FullNAT"});
+        s["sorry"] = json!({"address": "10.0.0.9", "port": 81, "forwarding": {"method": "NAT"}});
+    });
+    assert_eq!(text(sorry), (1, "10.0.0.9:81".to_owned()));
+    let both = unprobed(|s| {
+        s["forwarding"] = json!({"method": "FullNAT"});
+        s["sorry"] = json!({"address": "10.0.0.1", "port": 8080, "forwarding": {"method": "NAT"}});
+    });
+    assert_eq!(
+        text(both),
+        (1, String::new()),
+        "it must work in either part"
+    );
+}
+
+#[test]
 fn a_report_says_who_is_out_and_why() {
     let server = web(|_| {});
     let mut world = World::new(slice::from_ref(&server));
