@@ -453,6 +453,30 @@ fn nat_beside_full_nat_keeps_the_client_where_it_is_asked_for() {
 }
 
 #[test]
+fn who_masquerades_is_programmed_with_our_table_of_nftables() {
+    let programmed = |server: NodeServer, is_table_there: bool| {
+        let mut world = World::new(&[server]);
+        let mut observed = world.observe(0);
+        observed.firewall.is_programmed = is_table_there;
+        let report = world.report();
+        let shown = crate::state::Server::new(&report, &observed);
+        let of_services: Vec<bool> = shown.services.iter().map(|s| s.programmed).collect();
+        assert_eq!(of_services, [shown.programmed]);
+        assert_eq!(shown.programmed, report.is_programmed(&observed));
+        shown.programmed
+    };
+    let nat = unprobed(|_| {});
+    let one = unprobed(|s| {
+        s["members"]["realServers"][1]["forwarding"] = json!({"method": "FullNAT"});
+    });
+    assert!(programmed(nat, false));
+    assert!(!programmed(one.clone(), false));
+    assert!(programmed(one, true));
+    let report = World::new(&[unprobed(|_| {})]).report();
+    assert!(!report.is_programmed(&Observed::default()));
+}
+
+#[test]
 fn a_report_says_who_is_out_and_why() {
     let server = web(|_| {});
     let mut world = World::new(slice::from_ref(&server));
