@@ -23,7 +23,7 @@ use vipkeeper_crds::{AddressFamily, Duration, VirtualServer, VirtualServerSpec};
 use crate::address;
 use crate::finding::Remarks;
 
-pub(crate) use members::{everybody, link_local_or_loopback, local};
+pub(crate) use members::{everybody, link_local_or_loopback, local, no_real_server};
 pub use probe::BODY_REGEX_SIZE;
 
 /// The namespace of an object that says none.

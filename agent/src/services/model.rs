@@ -5,12 +5,14 @@
 //! listener has its quorum. Pure: time and everything seen are arguments, the table is a value. Never talks to the
 //! kernel, and never asks a real server.
 //!
+//! - `gate`: which endpoints may not serve.
 //! - `listing`: which real servers a listener should have.
 //! - `member`: one real server of one listener.
 //! - `quorum`: whether enough of them are healthy.
 //! - `report`: what is said of each server.
 //! - `words`: the API's words in the kernel's.
 
+mod gate;
 mod listing;
 mod member;
 mod quorum;
@@ -20,11 +22,11 @@ mod tests;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use vipkeeper_compiler::{Endpoint, Endpoints, ServiceName};
+use vipkeeper_compiler::{Endpoints, ServiceName};
 use vipkeeper_crds::NodeConfigSpec;
 use vipkeeper_crds::node_server::{
     Listener, NodeForwarding, NodeServer, NodeSorryServer, ServerName,
@@ -37,7 +39,8 @@ use vipkeeper_vrrp::Time;
 
 use super::{Entry, Observed, Table};
 use crate::probe::{Judgement, Target};
-use member::{Health, Leaving, Member, Place};
+use gate::{Gate, Nodes};
+use member::{Health, Leaving, Listed, Member, Place};
 use quorum::Weights;
 
 pub use report::{MemberStanding, Report, Standing};
@@ -84,8 +87,18 @@ impl Model {
         }
     }
 
-    /// Takes a configuration in, the whole of it, with the endpoints of its Services. What stays goes on as it was.
-    pub fn configure(&mut self, configs: &[NodeConfigSpec], endpoints: &Endpoints, now: Time) {
+    /// Takes a configuration in, the whole of it, with the endpoints of its Services and the node's `own` addresses. What
+    /// stays goes on as it was.
+    pub fn configure(
+        &mut self,
+        configs: &[NodeConfigSpec],
+        endpoints: &Endpoints,
+        own: &BTreeSet<IpAddr>,
+        now: Time,
+    ) {
+        let nodes = Nodes::of(configs, own);
+        let gates = configs.iter().map(|c| (&*c.router, Gate::of(c, &nodes)));
+        let gates: BTreeMap<&str, Gate<'_>> = gates.collect();
         self.servers = configs
             .iter()
             .flat_map(|config| {
@@ -99,6 +112,9 @@ impl Model {
             .collect();
         let mut before = std::mem::take(&mut self.slots);
         for (name, server) in &self.servers {
+            let Some(gate) = gates.get(&*server.router) else {
+                continue;
+            };
             let service = ServiceName::of(&server.config);
             let endpoints = service.map_or_else(Vec::new, |service| endpoints.of(&service));
             for listener in &server.config.listeners {
@@ -113,7 +129,8 @@ impl Model {
                 slot.listener = listener.clone();
                 // It tells of the time before this process, once.
                 let inherited = self.inherited.remove(&key);
-                slot.list(&server.config, &endpoints, inherited.as_ref(), now);
+                let wanted = listing::listed(&server.config, listener, &endpoints, gate);
+                slot.list(&server.config, wanted, inherited.as_ref(), now);
                 self.slots.insert(key, slot);
             }
         }
@@ -227,12 +244,11 @@ impl Slot {
     fn list(
         &mut self,
         server: &NodeServer,
-        endpoints: &[Endpoint],
+        mut wanted: BTreeMap<DestinationKey, Listed>,
         inherited: Option<&BTreeMap<DestinationKey, u32>>,
         now: Time,
     ) {
         let until = now + server.drain_timeout.into();
-        let mut wanted = listing::listed(server, &self.listener, endpoints);
         self.members.retain(|key, member| {
             let listed = wanted.remove(key);
             let place = listed.as_ref().map_or(Place::Ends, |l| l.place);

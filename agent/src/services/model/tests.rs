@@ -7,6 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
 use vipkeeper_compiler::Endpoints;
+use vipkeeper_crds::NodeCandidate;
 use vipkeeper_crds::node_server::NodeServer;
 use vipkeeper_ipvs::{DestinationCounters, DestinationKey, ServiceKey};
 use vipkeeper_vrrp::Time;
@@ -45,6 +46,7 @@ fn unprobed(edit: impl Fn(&mut Value)) -> NodeServer {
 struct World {
     model: Model,
     endpoints: Endpoints,
+    own: BTreeSet<IpAddr>,
     now: Time,
 }
 
@@ -53,6 +55,7 @@ impl World {
         let mut world = Self {
             model: Model::default(),
             endpoints: Endpoints::default(),
+            own: BTreeSet::new(),
             now: Time::ZERO,
         };
         world.configure(servers);
@@ -62,7 +65,12 @@ impl World {
     fn configure(&mut self, servers: &[NodeServer]) {
         let mut config = crate::plan::tests::config("web", "192.0.2.1");
         config.servers = servers.to_vec();
-        self.model.configure(&[config], &self.endpoints, self.now);
+        config.others = vec![NodeCandidate {
+            node: "b".into(),
+            addresses: vec![[10, 1, 0, 2].into()],
+        }];
+        let (endpoints, own) = (&self.endpoints, &self.own);
+        self.model.configure(&[config], endpoints, own, self.now);
     }
 
     fn judge(&mut self, server: &NodeServer, real_server: &str, healthy: bool) {
@@ -344,6 +352,7 @@ fn what_the_kernel_has_counts_until_the_first_judgement() {
     let mut world = World {
         model,
         endpoints: Endpoints::default(),
+        own: BTreeSet::new(),
         now: Time::ZERO,
     };
     world.configure(slice::from_ref(&server));
@@ -389,6 +398,92 @@ fn a_service_has_the_endpoints_that_are_ready() {
         ".2=1 .3=1",
         "the dead have nothing to finish"
     );
+}
+
+/// A server whose real servers are the endpoints of `default/web`, with a probe.
+fn of_service(edit: impl Fn(&mut Value)) -> NodeServer {
+    web(|s| {
+        s["members"] = json!({"type": "Service", "service": "web"});
+        s["initialState"] = json!("Up");
+        edit(s);
+    })
+}
+
+fn slice_of(addresses: &[&str]) -> EndpointSlice {
+    let endpoints: Vec<Value> = addresses
+        .iter()
+        .map(|a| json!({"addresses": [a]}))
+        .collect();
+    serde_json::from_value(json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "web-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+        "ports": [{"port": 8080}], "endpoints": endpoints,
+    }))
+    .unwrap()
+}
+
+#[test]
+fn no_endpoint_is_a_node_without_trust() {
+    let mut world = World::new(&[]);
+    world.own = [[10, 1, 0, 1].into()].into();
+    world.endpoints.set_slice(&slice_of(&[
+        "10.0.0.1",
+        "10.1.0.1",
+        "10.1.0.2",
+        "127.0.0.1",
+        "169.254.0.1",
+        "192.0.2.1",
+        "224.0.0.1",
+    ]));
+    let wary = |method: &str| of_service(|s| s["onFailure"] = json!(method));
+    for on_failure in ["Remove", "Quiesce"] {
+        world.configure(&[wary(on_failure)]);
+        assert_eq!(world.weights(), ".1=1", "{on_failure}");
+        assert_eq!(world.model.targets().len(), 1, "nobody asks the others");
+    }
+    let out = |world: &World| -> Vec<String> {
+        let real_servers = world.report().real_servers().into_iter();
+        let out = real_servers.filter_map(|(at, why)| Some(format!("{at} {}", why?)));
+        out.collect()
+    };
+    let way_out = ", which takes spec.attach.trusted of VirtualRouter web";
+    let never = [
+        "192.0.2.1:8080 an address of VirtualRouter web itself",
+        "224.0.0.1:8080 224.0.0.1 is a multicast address: name the unicast address of a host",
+    ];
+    let expected = [
+        format!("10.1.0.1:8080 an address of node a{way_out}"),
+        format!("10.1.0.2:8080 an address of node b{way_out}"),
+        format!("127.0.0.1:8080 a loopback address{way_out}"),
+        format!("169.254.0.1:8080 a link-local address{way_out}"),
+        never[0].to_owned(),
+        never[1].to_owned(),
+    ];
+    assert_eq!(out(&world), expected);
+
+    // Trust that comes and goes; nobody barred lingers.
+    world.configure(&[of_service(|s| s["members"]["trusted"] = json!(true))]);
+    assert_eq!(out(&world), never);
+    assert_eq!(
+        world.weights(),
+        ".1=1 10.1.0.1=1 10.1.0.2=1 127.0.0.1=1 169.254.0.1=1"
+    );
+    world.configure(&[wary("Quiesce")]);
+    assert_eq!(world.weights(), ".1=1");
+    assert_eq!(out(&world), expected);
+}
+
+#[test]
+fn an_endpoint_that_is_a_node_keeps_no_other_from_serving() {
+    let mut world = World::new(&[]);
+    world.own = [[10, 1, 0, 1].into()].into();
+    let mut slice = slice_of(&["10.1.0.1", "10.0.0.1"]);
+    slice.endpoints[1].conditions =
+        serde_json::from_value(json!({"ready": false, "serving": true, "terminating": true}))
+            .unwrap();
+    world.endpoints.set_slice(&slice);
+    world.configure(&[of_service(|_| {})]);
+    assert_eq!(world.weights(), ".1=1", "nobody who may serve is ready");
 }
 
 #[test]
