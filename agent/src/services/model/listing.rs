@@ -110,7 +110,12 @@ fn of_service(
             EndpointCondition::Ready | EndpointCondition::Draining => Place::Serves,
             EndpointCondition::Gone => Place::Gone,
         };
-        let Some(own) = endpoint_port(listener, port, &endpoint.ports) else {
+        let own = if keeps_port(listener, server.forwarding) {
+            Some(0)
+        } else {
+            endpoint_port(listener, port, &endpoint.ports)
+        };
+        let Some(own) = own else {
             continue;
         };
         let key = DestinationKey {
@@ -129,6 +134,14 @@ fn of_service(
         all.insert(key, listed);
     }
     all
+}
+
+/// Whether a connection has at the real server the port that it had, whichever that is.
+const fn keeps_port(listener: &Listener, forwarding: NodeForwarding) -> bool {
+    match listener {
+        Listener::Address { port, .. } => *port == 0,
+        Listener::Mark { .. } => !forwarding.changes_port(),
+    }
 }
 
 /// Which of an endpoint's ports is meant: the one with the name that was given, or with the listener's; or the only

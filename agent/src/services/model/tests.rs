@@ -487,6 +487,29 @@ fn an_endpoint_that_is_a_node_keeps_no_other_from_serving() {
 }
 
 #[test]
+fn endpoints_of_many_ports_serve_where_connections_keep_theirs() {
+    let all = |s: &mut Value| {
+        s["listeners"][0]["port"] = json!(0);
+        s["listeners"][0]["targetPort"] = json!(0);
+    };
+    let marked = |s: &mut Value| {
+        s["listeners"] = json!([{"type": "Mark", "mark": 7, "family": "IPv4"}]);
+        s["forwarding"] = json!({"method": "DR"});
+    };
+    let mut world = World::new(&[]);
+    let mut slice = slice_of(&["10.0.0.1"]);
+    slice.ports = serde_json::from_value(json!([
+        {"name": "http", "port": 8080}, {"name": "metrics", "port": 9090},
+    ]))
+    .unwrap();
+    world.endpoints.set_slice(&slice);
+    world.configure(&[of_service(all)]);
+    assert_eq!(world.weights_of("TCP 192.0.2.1:0"), ".1:0=1");
+    world.configure(&[of_service(marked)]);
+    assert_eq!(world.weights_of("FWM 7 IPv4"), ".1:0=1");
+}
+
+#[test]
 fn each_listener_has_its_family_and_a_tunnel_crosses() {
     let both = |method: &str| {
         unprobed(|s| {
