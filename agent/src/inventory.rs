@@ -61,6 +61,16 @@ impl Inventory {
     }
 }
 
+impl Inventory {
+    /// The addresses of all interfaces that are not there because of us.
+    #[must_use]
+    pub fn host_addresses(&self) -> BTreeSet<IpAddr> {
+        let all = self.interfaces.values().flat_map(|i| &i.addresses);
+        let own = all.filter(|a| !a.virtual_address);
+        own.map(|a| a.address).collect()
+    }
+}
+
 impl Interface {
     /// The addresses that are not there because of us, in order of value. One that duplicate address detection
     /// has not passed is somebody's all the same.

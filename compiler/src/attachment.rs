@@ -107,7 +107,9 @@ fn around(index: &Index, name: &ServerName, entry: &ServerEntry) -> Attached {
         && let Some(router) = index.router(&served.router)
         && still_allowed(index, router, &served.server)
     {
-        choices.push((served.router.clone(), Arc::clone(&served.server)));
+        let mut server = Arc::clone(&served.server);
+        trust(Arc::make_mut(&mut server), router);
+        choices.push((served.router.clone(), server));
     }
     Attached {
         findings: remarks.into_findings(),
@@ -140,11 +142,20 @@ fn resolved(index: &Index, server: &Server, remarks: &mut Remarks) -> Option<Nod
         }
     }
     body.listeners = listeners?;
+    trust(&mut body, router);
     allowed(index, router, &body, remarks);
     if !remarks.refused() {
         served_by_somebody(&body, remarks);
     }
     Some(body)
+}
+
+/// Lets agents take endpoints of a Service for real servers that the router must trust, if it does: they alone see them.
+const fn trust(server: &mut NodeServer, router: &Router) {
+    match &mut server.members {
+        Members::Static { .. } => {}
+        Members::Service { trusted, .. } => *trusted = router.attach.trusted,
+    }
 }
 
 /// The listeners that are wanted, if their addresses are the router's.

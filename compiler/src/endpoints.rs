@@ -12,6 +12,8 @@ use k8s_openapi::api::discovery::v1 as discovery;
 use vipkeeper_crds::node_server::{Members, NodeServer};
 use vipkeeper_crds::server::Protocol;
 
+use crate::server;
+
 /// The label of a slice that names its Service.
 pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
@@ -55,6 +57,31 @@ pub struct Endpoint {
     pub condition: EndpointCondition,
     /// The node it is on, where that is told.
     pub node: Option<String>,
+}
+
+/// Where an address is, as far as it tells by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Locality {
+    /// At some host.
+    Host,
+    /// At the node itself, or on one of its links; in words. Who serves there needs the router's trust.
+    Local(&'static str),
+    /// Nowhere that IPVS can send to, and why.
+    Nowhere(String),
+}
+
+impl Locality {
+    /// That of `address`.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match server::no_real_server(address) {
+            Some(why) => Self::Nowhere(why),
+            None => match server::link_local_or_loopback(address) {
+                Some(what) => Self::Local(what),
+                None => Self::Host,
+            },
+        }
+    }
 }
 
 /// A port of an endpoint.
@@ -273,6 +300,30 @@ mod tests {
             found,
             [Ready, Ready, Ready, Gone, Draining, Gone, Gone, Ready]
         );
+    }
+
+    #[test]
+    fn an_address_tells_whether_anybody_can_be_there() {
+        let locality = |address: &str| Locality::of(address.parse().unwrap());
+        for host in ["10.0.0.1", "2001:db8::1", "fd00::1"] {
+            assert_eq!(locality(host), Locality::Host, "{host}");
+        }
+        for local in ["127.0.0.1", "::1", "169.254.1.1"] {
+            assert!(matches!(locality(local), Locality::Local(_)), "{local}");
+        }
+        for nowhere in [
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(
+                matches!(locality(nowhere), Locality::Nowhere(_)),
+                "{nowhere}"
+            );
+        }
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub use absence::{Absence, absences};
 pub use allocation::{Allocation, Allocations, Candidate, allocate};
 pub use configurations::{Changed, Configurations};
 pub use endpoints::{
-    Endpoint, EndpointCondition, EndpointPort, Endpoints, SERVICE_LABEL, ServiceName,
+    Endpoint, EndpointCondition, EndpointPort, Endpoints, Locality, SERVICE_LABEL, ServiceName,
 };
 pub use finding::{Cause, Finding, ObjectName, Severity};
 pub use index::{Foreign, Index, Previous, Setting};

@@ -23,7 +23,7 @@ use vipkeeper_crds::{AddressFamily, Duration, VirtualServer, VirtualServerSpec};
 use crate::address;
 use crate::finding::Remarks;
 
-pub(crate) use members::{everybody, link_local_or_loopback, local};
+pub(crate) use members::{everybody, link_local_or_loopback, local, no_real_server};
 pub use probe::BODY_REGEX_SIZE;
 
 /// The namespace of an object that says none.
@@ -125,7 +125,7 @@ pub(crate) fn check(object: &VirtualServer, remarks: &mut Remarks) -> Option<Ser
     let forwarding = forwarding::of_server(spec, wanted.as_ref(), remarks);
     let members = members::members(spec, wanted.as_ref(), forwarding, remarks);
     let sorry = members::sorry(spec, wanted.as_ref(), forwarding, members.as_ref(), remarks);
-    let probes = probe::probes(spec, wanted.as_ref(), members.as_ref(), remarks);
+    let probes = probe::probes(spec, wanted.as_ref(), forwarding, members.as_ref(), remarks);
     if let (Some(quorum), Some(members)) = (quorum, &members) {
         members::enough(spec, quorum, members, remarks);
     }

@@ -12,7 +12,9 @@
 mod schema;
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
+use schema::Validator;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use vipkeeper_compiler::{ConfigMapName, Objects, SecretName, Severity, compile, settings};
@@ -133,6 +135,11 @@ fn refused_server(object: &Value) -> Option<String> {
 
 /// A router that allows everything, and the authorities of probes.
 fn server_surroundings() -> Objects {
+    static MADE: OnceLock<Objects> = OnceLock::new();
+    MADE.get_or_init(make_server_surroundings).clone()
+}
+
+fn make_server_surroundings() -> Objects {
     let attach = json!({"namespaces": {"from": "All"}, "trusted": true, "fwmark": true});
     let both = json!([{"address": "192.0.2.100"}, {"address": "2001:db8::100"}]);
     let router = json!({"addresses": both, "attach": attach});
@@ -188,15 +195,16 @@ fn definition(kind: &str) -> Value {
 fn agree(kind: &str, corpus: &Corpus, by_rules: fn(&Value) -> Option<String>) -> BTreeSet<String> {
     let definition = definition(kind);
     let root = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let mut crd = Validator::of(root);
     for patch in &corpus.good {
         let object = object(kind, "default", &corpus.base, patch);
-        assert_eq!(schema::refusals(root, &object), [""; 0], "CRD, {patch}");
+        assert_eq!(crd.refusals(&object), [""; 0], "CRD, {patch}");
         assert_eq!(by_rules(&object), None, "compiler, {patch}");
     }
     let mut used = BTreeSet::new();
     for patch in &corpus.bad {
         let object = object(kind, "default", &corpus.base, patch);
-        let refusals = schema::refusals(root, &object);
+        let refusals = crd.refusals(&object);
         assert!(!refusals.is_empty(), "the CRD takes {patch}");
         assert!(by_rules(&object).is_some(), "the compiler takes {patch}");
         used.extend(refusals);
@@ -230,7 +238,7 @@ fn settings_get_one_verdict_and_no_cel_rule_is_idle() {
     let root = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let other = object("Settings", "other", &corpus.base, &json!({}));
     assert!(refused_settings(&other).is_some());
-    used.extend(schema::refusals(root, &other));
+    used.extend(Validator::of(root).refusals(&other));
     let all = schema::messages(&definition);
     assert_eq!(all.difference(&used).count(), 0, "{all:?} {used:?}");
 }
@@ -239,6 +247,7 @@ fn settings_get_one_verdict_and_no_cel_rule_is_idle() {
 fn what_the_compiler_makes_is_a_good_node_config() {
     let definition = definition("NodeConfig");
     let root = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let mut crd = Validator::of(root);
     let corpus = router_corpus();
     let mut made = 0;
     for patch in &corpus.good {
@@ -254,7 +263,7 @@ fn what_the_compiler_makes_is_a_good_node_config() {
                 "apiVersion": "vipkeeper.io/v1alpha1", "kind": "NodeConfig", "metadata": {"name": "r"},
                 "spec": {"nodeName": "a", "router": "r", "config": config},
             });
-            assert_eq!(schema::refusals(root, &object), [""; 0], "{patch}");
+            assert_eq!(crd.refusals(&object), [""; 0], "{patch}");
             made += 1;
         }
     }
@@ -274,7 +283,7 @@ fn what_the_compiler_makes_is_a_good_node_config() {
             "apiVersion": "vipkeeper.io/v1alpha1", "kind": "NodeConfig", "metadata": {"name": "r"},
             "spec": {"nodeName": "a", "router": "r", "config": config},
         });
-        assert_eq!(schema::refusals(root, &object), [""; 0], "{patch}");
+        assert_eq!(crd.refusals(&object), [""; 0], "{patch}");
         // What the agent reads is what was written.
         let read = serde_json::to_value(config).unwrap();
         let read: vipkeeper_crds::NodeConfigSpec = serde_json::from_value(read).unwrap();
@@ -284,9 +293,9 @@ fn what_the_compiler_makes_is_a_good_node_config() {
         "metadata": {"name": "a"},
         "spec": {"nodeName": "a", "settings": vipkeeper_crds::NodeSettings::default()},
     });
-    assert_eq!(schema::refusals(root, &own), [""; 0]);
+    assert_eq!(crd.refusals(&own), [""; 0]);
     let torn = json!({"metadata": {"name": "a"}, "spec": {"nodeName": "a", "router": "r"}});
-    assert_eq!(schema::refusals(root, &torn).len(), 1);
+    assert_eq!(crd.refusals(&torn).len(), 1);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What is wanted of the table, in terms of virtual addresses, ports and clients.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 
 /// Everything that the table does.
@@ -11,6 +11,9 @@ pub struct Ruleset {
     /// server's routes say. Only those that IPVS rewrites (`Masquerade`): those of a service that go out with another
     /// method keep their source. Needs `net.ipv4.vs.conntrack=1`.
     pub masqueraded: BTreeSet<Traffic>,
+    /// Of these, the real servers that see the client all the same, though IPVS rewrites their connections, too. What is
+    /// not masqueraded, and a real server of the other family, means nothing here.
+    pub unmasqueraded: BTreeMap<Endpoint, BTreeSet<SocketAddr>>,
     /// The same for services of a mark. IPVS must rewrite all of their connections.
     pub masqueraded_marks: BTreeSet<Mark>,
     /// To these comes only what is from one of the prefixes, or from the node itself. Prefixes of the other family mean nothing: with none of its
@@ -28,6 +31,7 @@ impl Ruleset {
     pub fn is_empty(&self) -> bool {
         let Self {
             masqueraded,
+            unmasqueraded: _,
             masqueraded_marks,
             restricted,
             closed,

@@ -3,7 +3,7 @@
 
 mod wanted;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use proptest::prelude::*;
 use vipkeeper_nft::*;
@@ -151,19 +151,23 @@ fn any_ruleset() -> impl Strategy<Value = Ruleset> {
                 port,
             }
         });
+    let real_server = (address.clone(), 1u16..4).prop_map(SocketAddr::from);
+    let real_servers = prop::collection::btree_set(real_server, 0..3);
     let prefix = (address.clone(), 0u8..=32)
         .prop_map(|(address, length)| Prefix::new(address, length).unwrap());
     let prefixes = prop::collection::btree_set(prefix, 0..5);
     let open = prop::collection::btree_set((protocol, ports), 0..4);
     (
         prop::collection::btree_set(traffic, 0..6),
+        prop::collection::btree_map(endpoint.clone(), real_servers, 0..4),
         prop::collection::btree_set(mark, 0..2),
         prop::collection::btree_map(endpoint, prefixes, 0..4),
         prop::collection::btree_map(address, open, 0..3),
     )
         .prop_map(
-            |(masqueraded, masqueraded_marks, restricted, closed)| Ruleset {
+            |(masqueraded, unmasqueraded, masqueraded_marks, restricted, closed)| Ruleset {
                 masqueraded,
+                unmasqueraded,
                 masqueraded_marks,
                 restricted,
                 closed,

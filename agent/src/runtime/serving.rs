@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::Threads;
 use crate::cli::RunArgs;
 use crate::home::Home;
+use crate::inventory::Inventory;
 use crate::network::ledger::Identity;
 use crate::probe::Statistics;
 use crate::services::ledger::Ledger;
@@ -51,6 +52,7 @@ impl Serving {
     pub(super) fn direct(
         &self,
         desired: watch::Receiver<Arc<Desired>>,
+        inventory: watch::Receiver<Arc<Inventory>>,
         verdicts: PathBuf,
         scripts_dir: PathBuf,
         statistics: Arc<Statistics>,
@@ -59,6 +61,7 @@ impl Serving {
         let (tell, reports) = watch::channel(Arc::default());
         let channels = services::Channels {
             desired,
+            inventory,
             observed: self.observed.clone(),
             mailbox: Arc::clone(&self.mailbox),
             reports: tell,

@@ -64,6 +64,7 @@ impl Tasks {
         let probes = Arc::default();
         let reports = setup.serving.direct(
             desired.clone(),
+            inventory.clone(),
             setup.home.verdicts_file(),
             setup.scripts_dir,
             Arc::clone(&probes),

@@ -3,8 +3,9 @@
 //! One task of the runtime. Owns the [`Model`] and offers what it says to the services thread, to the prober and to
 //! status. Never talks to the kernel, and decides nothing itself.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,6 +19,7 @@ use super::model::{Model, Report};
 use super::verdicts::Verdicts;
 use super::{Mailbox, Observed, Table};
 use crate::clock;
+use crate::inventory::Inventory;
 use crate::probe::{Judgement, Prober, Settings, Statistics, Target};
 use crate::source::Desired;
 
@@ -31,6 +33,8 @@ const SAVING: Duration = Duration::from_secs(1);
 pub struct Channels {
     /// The configuration.
     pub desired: watch::Receiver<Arc<Desired>>,
+    /// The node's interfaces.
+    pub inventory: watch::Receiver<Arc<Inventory>>,
     /// What the kernel has.
     pub observed: watch::Receiver<Arc<Observed>>,
     /// The services thread.
@@ -47,6 +51,8 @@ pub struct Director {
     targets: watch::Sender<Arc<HashSet<Target>>>,
     model: Model,
     verdicts: Verdicts,
+    /// The node's own addresses.
+    own: BTreeSet<IpAddr>,
     /// What was offered last.
     table: Option<Arc<Table>>,
     /// Whether verdicts changed since they were saved.
@@ -62,6 +68,7 @@ impl Director {
             targets: watch::channel(Arc::default()).0,
             model: Model::default(),
             verdicts: Verdicts::open(verdicts, SystemTime::now()),
+            own: BTreeSet::new(),
             table: None,
             is_news: false,
         }
@@ -90,12 +97,21 @@ impl Director {
         let mut saving = interval(SAVING);
         loop {
             let Channels {
-                desired, observed, ..
+                desired,
+                inventory,
+                observed,
+                ..
             } = &mut self.channels;
             tokio::select! {
                 changed = desired.changed() => {
                     changed.context("the source ended")?;
                     self.configure();
+                }
+                changed = inventory.changed() => {
+                    changed.context("the monitor ended")?;
+                    if self.look_around() {
+                        self.configure();
+                    }
                 }
                 count = judgements.recv_many(&mut judged, BATCH) => {
                     if count == 0 {
@@ -133,15 +149,30 @@ impl Director {
             .wait_for(verified)
             .await
             .context("the source ended")?;
+        let inventory = &mut self.channels.inventory;
+        let seen = |i: &Arc<Inventory>| !i.interfaces.is_empty();
+        inventory
+            .wait_for(seen)
+            .await
+            .context("the monitor ended")?;
+        self.look_around();
         self.configure();
         Ok(self.model.judgements().clone())
+    }
+
+    /// Learns the node's own addresses; whether they are others now.
+    fn look_around(&mut self) -> bool {
+        let own = self.channels.inventory.borrow_and_update().host_addresses();
+        let differs = own != self.own;
+        self.own = own;
+        differs
     }
 
     fn configure(&mut self) {
         let desired = Arc::clone(&self.channels.desired.borrow_and_update());
         let now = clock::now();
         self.model
-            .configure(&desired.configs, &desired.endpoints, now);
+            .configure(&desired.configs, &desired.endpoints, &self.own, now);
         let targets = self.model.targets();
         let known = self.verdicts.of(&targets, SystemTime::now());
         self.model.judge(known);

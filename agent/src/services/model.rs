@@ -5,12 +5,14 @@
 //! listener has its quorum. Pure: time and everything seen are arguments, the table is a value. Never talks to the
 //! kernel, and never asks a real server.
 //!
+//! - `gate`: which endpoints may not serve.
 //! - `listing`: which real servers a listener should have.
 //! - `member`: one real server of one listener.
 //! - `quorum`: whether enough of them are healthy.
 //! - `report`: what is said of each server.
 //! - `words`: the API's words in the kernel's.
 
+mod gate;
 mod listing;
 mod member;
 mod quorum;
@@ -19,11 +21,12 @@ mod report;
 mod tests;
 mod words;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use vipkeeper_compiler::{Endpoint, Endpoints, ServiceName};
+use vipkeeper_compiler::{Endpoints, ServiceName};
 use vipkeeper_crds::NodeConfigSpec;
 use vipkeeper_crds::node_server::{
     Listener, NodeForwarding, NodeServer, NodeSorryServer, ServerName,
@@ -36,7 +39,8 @@ use vipkeeper_vrrp::Time;
 
 use super::{Entry, Observed, Table};
 use crate::probe::{Judgement, Target};
-use member::{Health, Leaving, Member, Place};
+use gate::{Gate, Nodes};
+use member::{Health, Leaving, Listed, Member, Place};
 use quorum::Weights;
 
 pub use report::{MemberStanding, Report, Standing};
@@ -83,8 +87,18 @@ impl Model {
         }
     }
 
-    /// Takes a configuration in, the whole of it, with the endpoints of its Services. What stays goes on as it was.
-    pub fn configure(&mut self, configs: &[NodeConfigSpec], endpoints: &Endpoints, now: Time) {
+    /// Takes a configuration in, the whole of it, with the endpoints of its Services and the node's `own` addresses. What
+    /// stays goes on as it was.
+    pub fn configure(
+        &mut self,
+        configs: &[NodeConfigSpec],
+        endpoints: &Endpoints,
+        own: &BTreeSet<IpAddr>,
+        now: Time,
+    ) {
+        let nodes = Nodes::of(configs, own);
+        let gates = configs.iter().map(|c| (&*c.router, Gate::of(c, &nodes)));
+        let gates: BTreeMap<&str, Gate<'_>> = gates.collect();
         self.servers = configs
             .iter()
             .flat_map(|config| {
@@ -98,6 +112,9 @@ impl Model {
             .collect();
         let mut before = std::mem::take(&mut self.slots);
         for (name, server) in &self.servers {
+            let Some(gate) = gates.get(&*server.router) else {
+                continue;
+            };
             let service = ServiceName::of(&server.config);
             let endpoints = service.map_or_else(Vec::new, |service| endpoints.of(&service));
             for listener in &server.config.listeners {
@@ -112,7 +129,8 @@ impl Model {
                 slot.listener = listener.clone();
                 // It tells of the time before this process, once.
                 let inherited = self.inherited.remove(&key);
-                slot.list(&server.config, &endpoints, inherited.as_ref(), now);
+                let wanted = listing::listed(&server.config, listener, &endpoints, gate);
+                slot.list(&server.config, wanted, inherited.as_ref(), now);
                 self.slots.insert(key, slot);
             }
         }
@@ -183,17 +201,23 @@ impl Model {
         table
     }
 
-    /// The source translation that FullNAT needs. It is a listener's: real servers with NAT beside it get it, too.
+    /// The source translation that FullNAT needs.
     fn firewall(&self) -> Ruleset {
         let mut rules = Ruleset::default();
         for (key, slot) in &self.slots {
             let server = self.servers.get(&slot.server).map(|s| &s.config);
-            if !server.is_some_and(|server| slot.masquerades(server)) {
+            let Some(server) = server.filter(|server| slot.masquerades(server)) else {
                 continue;
-            }
+            };
             match words::firewall_key(key) {
                 words::FirewallKey::Traffic(traffic) => {
                     rules.masqueraded.insert(traffic);
+                    let see_clients = slot.see_clients(server);
+                    if let Some(endpoint) = words::endpoint(traffic)
+                        && !see_clients.is_empty()
+                    {
+                        rules.unmasqueraded.insert(endpoint, see_clients);
+                    }
                 }
                 words::FirewallKey::Mark(mark) => {
                     rules.masqueraded_marks.insert(mark);
@@ -220,12 +244,11 @@ impl Slot {
     fn list(
         &mut self,
         server: &NodeServer,
-        endpoints: &[Endpoint],
+        mut wanted: BTreeMap<DestinationKey, Listed>,
         inherited: Option<&BTreeMap<DestinationKey, u32>>,
         now: Time,
     ) {
         let until = now + server.drain_timeout.into();
-        let mut wanted = listing::listed(server, &self.listener, endpoints);
         self.members.retain(|key, member| {
             let listed = wanted.remove(key);
             let place = listed.as_ref().map_or(Place::Ends, |l| l.place);
@@ -275,13 +298,39 @@ impl Slot {
         server.sorry.as_ref().filter(|_| serves)
     }
 
-    /// Whether packets go out with an address of this node as source.
+    /// Whether packets go out with an address of this node as source, which IPVS does not do.
     fn masquerades(&self, server: &NodeServer) -> bool {
         let full = |way: NodeForwarding| way == NodeForwarding::FullNat;
-        let sorry = server.sorry.as_ref().and_then(|s| s.forwarding);
-        full(server.forwarding)
-            || sorry.is_some_and(full)
-            || self.members.values().any(|m| full(m.listed.forwarding))
+        full(server.forwarding) || self.ways(server).any(|(_, way)| full(way))
+    }
+
+    /// The real servers that get packets with the client's address as source, though others of the listener do not.
+    fn see_clients(&self, server: &NodeServer) -> BTreeSet<SocketAddr> {
+        let by = |wanted: NodeForwarding| {
+            let some = self.ways(server).filter(move |(_, way)| *way == wanted);
+            some.map(|(at, _)| SocketAddr::new(at.address, at.port))
+        };
+        let mut all: BTreeSet<SocketAddr> = by(NodeForwarding::Nat).collect();
+        // A sorry server may be an endpoint as well: what is masqueraded works in any case.
+        for masqueraded in by(NodeForwarding::FullNat) {
+            all.remove(&masqueraded);
+        }
+        all
+    }
+
+    /// How packets reach everybody who may ever get some.
+    fn ways<'a>(
+        &'a self,
+        server: &'a NodeServer,
+    ) -> impl Iterator<Item = (DestinationKey, NodeForwarding)> + 'a {
+        let sorry = server.sorry.iter().map(|sorry| {
+            let at = sorry_destination(&self.listener, server, sorry).key;
+            (at, sorry.forwarding.unwrap_or(server.forwarding))
+        });
+        let members = self.members.iter();
+        members
+            .map(|(at, member)| (*at, member.listed.forwarding))
+            .chain(sorry)
     }
 
     fn entry(

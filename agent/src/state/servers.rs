@@ -193,7 +193,7 @@ impl Server {
             name: report.server.name.clone(),
             router: report.router.to_string(),
             generation: report.generation,
-            programmed: services.iter().all(|s| s.programmed),
+            programmed: report.is_programmed(observed),
             quorum: report.quorum(),
             sorry: report.sorry(),
             healthy: real_servers.values().filter(|r| r.is_none()).count(),
@@ -225,7 +225,7 @@ impl Service {
         Self {
             service: key.to_string(),
             scheduler: present.map(|p| p.service.scheduler.to_string()),
-            programmed: kernel.is_some_and(|k| k.is_programmed),
+            programmed: standing.is_programmed(key, observed),
             trouble: observed.trouble.as_ref().or(own).map(Trouble::to_string),
             quorum: standing.quorum,
             counters: present.map_or_else(Traffic::default, Traffic::of_service),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use vipkeeper_compiler::ServiceName;
 use vipkeeper_crds::conditions::{Condition, ConditionStatus, ConditionType, Reason};
-use vipkeeper_crds::node_server::{Members, NodeForwarding, NodeServer, ServerName};
+use vipkeeper_crds::node_server::{NodeServer, ServerName};
 use vipkeeper_crds::status::{NodeConfigStatus, ServerHealth, ServerStatus, UnhealthyServer};
 use vipkeeper_ipvs::{DestinationKey, ServiceKey};
 
@@ -78,14 +78,6 @@ impl Standing<'_> {
         before: Option<&ServerStatus>,
         now: &Time,
     ) -> Option<ServerStatus> {
-        let known = self.observed.services.iter();
-        let own: Vec<_> = known
-            .filter(|(key, _)| report.services.contains_key(key))
-            .map(|(_, service)| service)
-            .collect();
-        let firewall = !config.is_some_and(needs_firewall) || self.observed.firewall.is_programmed;
-        let is_whole = own.len() == report.services.len();
-        let programmed = is_whole && firewall && own.iter().all(|s| s.is_programmed);
         let condition = self.condition(report, config, before, now);
         let quorum = report.quorum().or(before.map(|b| b.health.quorum));
         let quorum = quorum.or(condition.is_some().then_some(false))?;
@@ -98,7 +90,7 @@ impl Standing<'_> {
             server: report.server.clone(),
             generation: report.generation,
             health: ServerHealth {
-                programmed,
+                programmed: report.is_programmed(self.observed),
                 quorum,
                 sorry: report.sorry(),
                 healthy: whole(real_servers.len().saturating_sub(count)),
@@ -125,7 +117,7 @@ impl Standing<'_> {
     ) -> Option<Condition> {
         let mut wrong = BTreeSet::new();
         let firewall = self.observed.firewall.trouble.iter();
-        let firewall = firewall.filter(|_| config.is_some_and(needs_firewall));
+        let firewall = firewall.filter(|_| report.masquerades());
         for trouble in self.troubles(report).chain(firewall) {
             wrong.insert((reason_of(trouble), trouble.to_string()));
         }
@@ -166,18 +158,6 @@ impl Standing<'_> {
         let own = services.flat_map(|s| s.trouble.iter().chain(s.destinations.values()));
         self.observed.trouble.iter().chain(own)
     }
-}
-
-/// Whether the source of packets is changed, which IPVS does not do.
-fn needs_firewall(server: &NodeServer) -> bool {
-    let own = match &server.members {
-        Members::Static { real_servers } => real_servers.as_slice(),
-        Members::Service { .. } => &[],
-    };
-    let sorry = server.sorry.iter().filter_map(|s| s.forwarding);
-    let apart = own.iter().filter_map(|r| r.forwarding).chain(sorry);
-    let mut all = apart.chain([server.forwarding]);
-    all.any(|way| way == NodeForwarding::FullNat)
 }
 
 const fn reason_of(trouble: &Trouble) -> Reason {
@@ -233,6 +213,7 @@ mod tests {
         let standing = ListenerStanding {
             quorum,
             sorry: None,
+            masquerades: false,
             members: members.collect(),
         };
         Report {

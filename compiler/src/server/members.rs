@@ -58,6 +58,8 @@ pub(super) fn members(
     good.then(|| Members::Service {
         service: service.name.clone(),
         port: service.port.clone(),
+        // The router says it.
+        trusted: false,
     })
 }
 
@@ -315,16 +317,29 @@ pub(super) fn enough(
 
 /// The address of somebody who serves.
 fn serving(text: &str, path: &str, remarks: &mut Remarks) -> Option<IpAddr> {
-    match target(text, path, remarks)? {
-        IpAddr::V6(address) if address.is_unicast_link_local() => {
-            let message = format!(
-                "{address} is link-local, and IPVS does not know on which link: name a global address"
-            );
+    let address = target(text, path, remarks)?;
+    match on_some_link(address) {
+        None => Some(address),
+        Some(message) => {
             remarks.error(path, message);
             None
         }
-        address @ (IpAddr::V4(_) | IpAddr::V6(_)) => Some(address),
     }
+}
+
+/// Why IPVS cannot find `address`, if so.
+fn on_some_link(address: IpAddr) -> Option<String> {
+    match address {
+        IpAddr::V6(address) if address.is_unicast_link_local() => Some(format!(
+            "{address} is link-local, and IPVS does not know on which link: name a global address"
+        )),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
+/// Why nobody at `address` can be a real server, whoever says so.
+pub(crate) fn no_real_server(address: IpAddr) -> Option<String> {
+    address::no_target(address).or_else(|| on_some_link(address))
 }
 
 /// The address of somebody who serves or is probed.

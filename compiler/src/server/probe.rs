@@ -6,7 +6,7 @@ mod others;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use vipkeeper_crds::node_server::{Members, NodeProbe, ProbeKind};
+use vipkeeper_crds::node_server::{Members, NodeForwarding, NodeProbe, ProbeKind};
 use vipkeeper_crds::server::{ConfigMapKey, Probe, ProbeType};
 use vipkeeper_crds::{AddressFamily, Duration, VirtualServerSpec};
 
@@ -29,6 +29,7 @@ pub(super) type Probes = (Vec<NodeProbe>, BTreeMap<usize, ConfigMapKey>);
 pub(super) fn probes(
     spec: &VirtualServerSpec,
     wanted: Option<&Wanted>,
+    forwarding: Option<NodeForwarding>,
     members: Option<&Members>,
     remarks: &mut Remarks,
 ) -> Option<Probes> {
@@ -47,7 +48,11 @@ pub(super) fn probes(
             let message = format!("`{}` is listed twice: rename one", given.name);
             remarks.error(format!("{path}.name"), message);
         }
-        let surroundings = Surroundings { wanted, members };
+        let surroundings = Surroundings {
+            wanted,
+            forwarding,
+            members,
+        };
         let Some((probe, authority)) = probe(given, &path, &surroundings, remarks) else {
             continue;
         };
@@ -60,6 +65,7 @@ pub(super) fn probes(
 /// What a probe is about.
 struct Surroundings<'a> {
     wanted: Option<&'a Wanted>,
+    forwarding: Option<NodeForwarding>,
     members: Option<&'a Members>,
 }
 
@@ -234,7 +240,7 @@ fn way(
         port(*number, &at("port"), remarks)
     });
     if asked == Some(None) && needs_port(given.kind) && surroundings.portless() {
-        let message = "required: the real servers have no port of their own";
+        let message = "required: the real servers have no port of their own to ask";
         remarks.error(at("port"), message);
     }
     let source = optional(given.source.as_ref(), |text| {
@@ -333,7 +339,10 @@ impl Surroundings<'_> {
     fn portless(&self) -> bool {
         let has_none = match self.members {
             Some(Members::Static { real_servers }) => real_servers.iter().any(|r| r.port == 0),
-            Some(Members::Service { port, .. }) => port.is_none(),
+            // What does not change packets keeps their ports, whichever the endpoint has.
+            Some(Members::Service { port, .. }) => {
+                port.is_none() || self.forwarding.is_some_and(|way| !way.changes_port())
+            }
             None => false,
         };
         has_none && self.wanted.is_some_and(Wanted::portless)

@@ -1,7 +1,7 @@
 //! What the API server does with an object: defaults, structural schema, CEL. Only what our CRDs use; anything else
 //! in a schema fails the test.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,22 +10,158 @@ use cel::{Context, ExecutionError, Program};
 use regex::Regex;
 use serde_json::Value;
 
-/// Why the CRD with the schema `root` refuses `object`; nothing if it takes it. CEL is asked of what fits the schema.
-pub(crate) fn refusals(root: &Value, object: &Value) -> Vec<String> {
-    let mut object = object.clone();
-    defaults(root, &mut object);
-    let mut found = Vec::new();
-    validate(root, &object, "", &mut found);
-    if found.is_empty() {
-        rules(
+/// A CRD's schema, as the API server asks it of objects. What it compiles it keeps.
+pub(crate) struct Validator<'a> {
+    root: &'a Value,
+    library: Context<'static, 'static>,
+    programs: HashMap<&'a str, Program>,
+    patterns: HashMap<&'a str, Regex>,
+}
+
+impl<'a> Validator<'a> {
+    /// Of the schema `root`.
+    pub(crate) fn of(root: &'a Value) -> Self {
+        Self {
             root,
-            &object,
-            &kubernetes(),
-            &mut BTreeMap::new(),
-            &mut found,
-        );
+            library: kubernetes(),
+            programs: HashMap::new(),
+            patterns: HashMap::new(),
+        }
     }
-    found
+
+    /// Why the CRD refuses `object`; nothing if it takes it. CEL is asked of what fits the schema.
+    pub(crate) fn refusals(&mut self, object: &Value) -> Vec<String> {
+        let mut object = object.clone();
+        defaults(self.root, &mut object);
+        let mut found = Vec::new();
+        self.validate(self.root, &object, "", &mut found);
+        if found.is_empty() {
+            self.rules(self.root, &object, &mut found);
+        }
+        found
+    }
+
+    fn validate(&mut self, schema: &'a Value, value: &Value, path: &str, found: &mut Vec<String>) {
+        let mut refuse = |what: &str| found.push(format!("{path}: {what}"));
+        let bound = |name: &str| schema.get(name).and_then(Value::as_i64);
+        let within = |size: usize, least: &str, most: &str| {
+            let size = i64::try_from(size).unwrap();
+            bound(least).is_none_or(|b| size >= b) && bound(most).is_none_or(|b| size <= b)
+        };
+        if let Some(choices) = schema.get("enum").and_then(Value::as_array)
+            && !choices.contains(value)
+        {
+            refuse("not one of the choices");
+        }
+        match (schema["type"].as_str(), value) {
+            (Some("string"), Value::String(text)) => {
+                if !within(text.chars().count(), "minLength", "maxLength") {
+                    refuse("length");
+                }
+                if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
+                    && !self.pattern(pattern).is_match(text)
+                {
+                    refuse("pattern");
+                }
+            }
+            (Some("integer"), Value::Number(number)) if number.is_i64() => {
+                let number = number.as_i64();
+                if bound("minimum") > number || bound("maximum").is_some_and(|b| number > Some(b)) {
+                    refuse("range");
+                }
+            }
+            (Some("boolean"), Value::Bool(_)) => {}
+            (Some("array"), Value::Array(items)) => {
+                if !within(items.len(), "minItems", "maxItems") {
+                    refuse("number of items");
+                }
+                if schema["x-kubernetes-list-type"] == "map" {
+                    let keys = schema["x-kubernetes-list-map-keys"].as_array().unwrap();
+                    let key = |item: &Value| {
+                        let parts = keys.iter().map(|k| item[k.as_str().unwrap()].to_string());
+                        parts.collect::<Vec<_>>()
+                    };
+                    let distinct: BTreeSet<_> = items.iter().map(key).collect();
+                    if distinct.len() < items.len() {
+                        refuse("a key twice");
+                    }
+                }
+                if schema["x-kubernetes-list-type"] == "set" {
+                    let distinct: BTreeSet<String> = items.iter().map(Value::to_string).collect();
+                    if distinct.len() < items.len() {
+                        refuse("an item twice");
+                    }
+                }
+                for (i, item) in items.iter().enumerate() {
+                    self.validate(&schema["items"], item, &format!("{path}[{i}]"), found);
+                }
+            }
+            (Some("object"), Value::Object(fields)) => {
+                if !within(fields.len(), "minProperties", "maxProperties") {
+                    refuse("number of entries");
+                }
+                for name in schema["required"].as_array().into_iter().flatten() {
+                    if !fields.contains_key(name.as_str().unwrap()) {
+                        refuse(&format!("{name} is required"));
+                    }
+                }
+                for (name, field) in fields {
+                    let schema = schema["properties"]
+                        .get(name)
+                        .or_else(|| schema.get("additionalProperties"));
+                    // Fields that no schema has are pruned; metadata and the like are checked elsewhere.
+                    if let Some(schema) = schema {
+                        self.validate(schema, field, &format!("{path}.{name}"), found);
+                    }
+                }
+            }
+            _ => refuse("type"),
+        }
+    }
+
+    fn rules(&mut self, schema: &'a Value, value: &Value, found: &mut Vec<String>) {
+        let own = schema.get("x-kubernetes-validations");
+        let own = own.and_then(Value::as_array).filter(|own| !own.is_empty());
+        if let Some(own) = own {
+            let mut context = self.library.new_inner_scope();
+            context.add_variable("self", value).unwrap();
+            for rule in own {
+                let text = rule["rule"].as_str().unwrap();
+                let compile = || Program::compile(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+                let program = self.programs.entry(text).or_insert_with(compile);
+                match program.execute(&context) {
+                    Ok(cel::Value::Bool(true)) => {}
+                    // The API server refuses an object on which a rule ends in an error, too.
+                    Ok(cel::Value::Bool(false)) => {
+                        found.push(rule["message"].as_str().unwrap().to_owned())
+                    }
+                    Ok(other) => panic!("{text} is no condition: {other:?}"),
+                    Err(error) => panic!("{text} fails on {value}: {error}"),
+                }
+            }
+        }
+        match value {
+            Value::Object(fields) => {
+                for (name, field) in fields {
+                    if let Some(schema) = schema["properties"].get(name) {
+                        self.rules(schema, field, found);
+                    }
+                }
+            }
+            Value::Array(items) => {
+                for item in items {
+                    self.rules(&schema["items"], item, found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn pattern(&mut self, text: &'a str) -> &Regex {
+        self.patterns
+            .entry(text)
+            .or_insert_with(|| Regex::new(text).unwrap())
+    }
 }
 
 /// The messages of all CEL rules of a definition.
@@ -101,123 +237,6 @@ fn defaults(schema: &Value, value: &mut Value) {
             }
         }
         Value::Array(items) => items.iter_mut().for_each(|i| defaults(&schema["items"], i)),
-        _ => {}
-    }
-}
-
-fn validate(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
-    let mut refuse = |what: &str| found.push(format!("{path}: {what}"));
-    let bound = |name: &str| schema.get(name).and_then(Value::as_i64);
-    let within = |size: usize, least: &str, most: &str| {
-        let size = i64::try_from(size).unwrap();
-        bound(least).is_none_or(|b| size >= b) && bound(most).is_none_or(|b| size <= b)
-    };
-    if let Some(choices) = schema.get("enum").and_then(Value::as_array)
-        && !choices.contains(value)
-    {
-        refuse("not one of the choices");
-    }
-    match (schema["type"].as_str(), value) {
-        (Some("string"), Value::String(text)) => {
-            if !within(text.chars().count(), "minLength", "maxLength") {
-                refuse("length");
-            }
-            if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
-                && !Regex::new(pattern).unwrap().is_match(text)
-            {
-                refuse("pattern");
-            }
-        }
-        (Some("integer"), Value::Number(number)) if number.is_i64() => {
-            let number = number.as_i64();
-            if bound("minimum") > number || bound("maximum").is_some_and(|b| number > Some(b)) {
-                refuse("range");
-            }
-        }
-        (Some("boolean"), Value::Bool(_)) => {}
-        (Some("array"), Value::Array(items)) => {
-            if !within(items.len(), "minItems", "maxItems") {
-                refuse("number of items");
-            }
-            if schema["x-kubernetes-list-type"] == "map" {
-                let keys = schema["x-kubernetes-list-map-keys"].as_array().unwrap();
-                let key = |item: &Value| {
-                    let parts = keys.iter().map(|k| item[k.as_str().unwrap()].to_string());
-                    parts.collect::<Vec<_>>()
-                };
-                let distinct: BTreeSet<_> = items.iter().map(key).collect();
-                if distinct.len() < items.len() {
-                    refuse("a key twice");
-                }
-            }
-            if schema["x-kubernetes-list-type"] == "set" {
-                let distinct: BTreeSet<String> = items.iter().map(Value::to_string).collect();
-                if distinct.len() < items.len() {
-                    refuse("an item twice");
-                }
-            }
-            for (i, item) in items.iter().enumerate() {
-                validate(&schema["items"], item, &format!("{path}[{i}]"), found);
-            }
-        }
-        (Some("object"), Value::Object(fields)) => {
-            if !within(fields.len(), "minProperties", "maxProperties") {
-                refuse("number of entries");
-            }
-            for name in schema["required"].as_array().into_iter().flatten() {
-                if !fields.contains_key(name.as_str().unwrap()) {
-                    refuse(&format!("{name} is required"));
-                }
-            }
-            for (name, field) in fields {
-                let schema = schema["properties"]
-                    .get(name)
-                    .or_else(|| schema.get("additionalProperties"));
-                // Fields that no schema has are pruned; metadata and the like are checked elsewhere.
-                if let Some(schema) = schema {
-                    validate(schema, field, &format!("{path}.{name}"), found);
-                }
-            }
-        }
-        _ => refuse("type"),
-    }
-}
-
-fn rules<'a>(
-    schema: &'a Value,
-    value: &Value,
-    library: &Context<'_, '_>,
-    programs: &mut BTreeMap<&'a str, Program>,
-    found: &mut Vec<String>,
-) {
-    let own = schema.get("x-kubernetes-validations");
-    for rule in own.and_then(Value::as_array).into_iter().flatten() {
-        let text = rule["rule"].as_str().unwrap();
-        let compile = || Program::compile(text).unwrap_or_else(|e| panic!("{text}: {e}"));
-        let program = programs.entry(text).or_insert_with(compile);
-        let mut context = library.new_inner_scope();
-        context.add_variable("self", value).unwrap();
-        match program.execute(&context) {
-            Ok(cel::Value::Bool(true)) => {}
-            // The API server refuses an object on which a rule ends in an error, too.
-            Ok(cel::Value::Bool(false)) => found.push(rule["message"].as_str().unwrap().to_owned()),
-            Ok(other) => panic!("{text} is no condition: {other:?}"),
-            Err(error) => panic!("{text} fails on {value}: {error}"),
-        }
-    }
-    match value {
-        Value::Object(fields) => {
-            for (name, field) in fields {
-                if let Some(schema) = schema["properties"].get(name) {
-                    rules(schema, field, library, programs, found);
-                }
-            }
-        }
-        Value::Array(items) => {
-            for item in items {
-                rules(&schema["items"], item, library, programs, found);
-            }
-        }
         _ => {}
     }
 }

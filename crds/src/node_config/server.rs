@@ -222,6 +222,9 @@ pub enum Members {
         /// The name of its port for all listeners; `None` for that of each listener, or the only one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         port: Option<String>,
+        /// Whether an endpoint may be a node, or of loopback or link-local scope. Default: false.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        trusted: bool,
     },
 }
 

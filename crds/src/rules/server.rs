@@ -116,7 +116,7 @@ pub(crate) fn server() -> Value {
         // compiler's: to compare each of them costs more than the API server allows.
         rule(
             &format!(
-                "(!has(self.fwmark) && !{all}) || !has(self.probes) || self.probes.all(p, has(p.port) || p.type in ['Ping', 'File', 'Exec'] || (has(self.serviceRef) ? has(self.serviceRef.port) : {real}.all(r, r.port != 0)))"
+                "(!has(self.fwmark) && !{all}) || !has(self.probes) || self.probes.all(p, has(p.port) || p.type in ['Ping', 'File', 'Exec'] || (has(self.serviceRef) ? has(self.serviceRef.port) && self.forwarding.method in ['NAT', 'FullNAT'] : {real}.all(r, r.port != 0)))"
             ),
             "probes[].port is required where real servers have no port: with fwmark and `all: true`"
         ),

@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use vipkeeper_e2e::manifest::Router;
+use serde_json::json;
+use vipkeeper_e2e::manifest::{self, Router};
 use vipkeeper_e2e::wait::{self, Seen};
-use vipkeeper_e2e::{Moment, agent, tests};
+use vipkeeper_e2e::{Agent, Moment, agent, tests};
 
 use crate::machine;
 use crate::scene::{SOON, Scene, VIP4, VIP6, manifests};
@@ -18,6 +19,7 @@ tests! {
     beside an_edit_of_one_router_leaves_the_others_alone,
     beside check_names_file_line_column_and_path,
     beside the_http_endpoints_and_health_tell_how_it_is,
+    beside an_endpoint_that_is_the_node_is_left_out_and_told_of,
 }
 
 const AB: &[(&str, u8)] = &[("a", 110), ("b", 100)];
@@ -192,4 +194,42 @@ fn the_http_endpoints_and_health_tell_how_it_is() -> Result<()> {
     let health = agent.run(&["health"])?;
     ensure!(health.status.code() != Some(0), "{health:?}");
     Ok(())
+}
+
+fn an_endpoint_that_is_the_node_is_left_out_and_told_of() -> Result<()> {
+    let lab = machine::lab(&["a"], 1)?;
+    let a = lab.node("a")?;
+    let router = Router {
+        attach: true,
+        ..Router::new("web", 51, &[VIP4], &[("a", 110)])
+    };
+    let spec = json!({
+        "routerRef": {"name": "web"}, "ports": [{"port": 80}], "serviceRef": {"name": "web"},
+    });
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {
+            "name": "web-1", "namespace": "lab", "labels": {"kubernetes.io/service-name": "web"},
+        },
+        "ports": [{"port": 8080}],
+        "endpoints": [{"addresses": ["10.0.0.1"]}, {"addresses": [a.ipv4(0).to_string()]}],
+    });
+    // No Node is described: the agent finds its addresses at its interfaces.
+    let agent = Agent::start(
+        a,
+        &manifest::documents(&[
+            router.yaml(),
+            manifest::virtual_server("web", &spec),
+            format!("{slice}\n"),
+        ]),
+    )?;
+    let told = format!(
+        "{}:8080 is out: an address of node a, which takes spec.attach.trusted of VirtualRouter web",
+        a.ipv4(0)
+    );
+    wait::until("one of two is out", SOON, || {
+        let state = String::from_utf8(agent.run(&["state"])?.stdout)?;
+        let is_told = |state: &String| state.contains(" 1/2 ") && state.contains(&told);
+        Ok(Seen::when(state, is_told).map(|_| ()))
+    })
 }

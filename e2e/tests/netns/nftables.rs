@@ -39,6 +39,14 @@ fn a_table_stands_as_it_was_written_until_somebody_changes_it() -> Result<()> {
             everything("192.0.2.101".parse()?),
         ]
         .into(),
+        unmasqueraded: [
+            (
+                web,
+                ["10.0.0.1:80".parse()?, "10.0.0.2:8080".parse()?].into(),
+            ),
+            (web6, ["[2001:db8:1::1]:80".parse()?].into()),
+        ]
+        .into(),
         restricted: [
             (web, ranges("198.51.100.0", 24)?),
             (web6, ranges("2001:db8:1::", 48)?),
@@ -62,6 +70,11 @@ fn a_table_stands_as_it_was_written_until_somebody_changes_it() -> Result<()> {
         "to look changes nothing"
     );
 
+    let kept = ruleset.unmasqueraded.remove(&web6);
+    let second = table(&ruleset)?;
+    let less = second.compare(&nftables.observe(&second)?);
+    ensure!(less == Err(Difference::Set("nat6".to_owned())), "{less:?}");
+    ruleset.unmasqueraded.extend(kept.map(|kept| (web6, kept)));
     ruleset.masqueraded.remove(&web.into());
     let second = table(&ruleset)?;
     let less = second.compare(&nftables.observe(&second)?);

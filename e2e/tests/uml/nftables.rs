@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use vipkeeper_e2e::nftables::Nftables;
 use vipkeeper_e2e::{DirectorLan, Ipvsadm, Node, Place, Taking, tests};
 use vipkeeper_nft::{Endpoint, Prefix, Protocol, Ruleset, Table, TableName};
@@ -12,6 +12,7 @@ use vipkeeper_nft::{Endpoint, Prefix, Protocol, Ruleset, Table, TableName};
 tests! {
     beside masquerading_brings_answers_back_through_the_director,
     beside a_real_server_by_direct_routing_keeps_the_client_beside_one_that_is_masqueraded,
+    beside a_real_server_by_nat_keeps_the_client_beside_one_that_is_masqueraded,
     beside source_ranges_hold_before_ipvs_takes_a_packet,
     beside a_closed_address_still_serves_what_ipvs_takes,
 }
@@ -47,6 +48,42 @@ fn a_real_server_by_direct_routing_keeps_the_client_beside_one_that_is_masquerad
     for target in services(&lan, "-g")? {
         // Masqueraded it would answer the director, to whom its answer comes from an address of his own.
         put(&lan, &masqueraded(target))?;
+        let tally = lan.client().tcp(target, CONNECTIONS)?;
+        ensure!(tally.answered() == CONNECTIONS, "{target}: {tally}");
+    }
+    Ok(())
+}
+
+fn a_real_server_by_nat_keeps_the_client_beside_one_that_is_masqueraded() -> Result<()> {
+    let lan = DirectorLan::new(1, 2, Place::Inside)?;
+    let _servers = lan.start_servers(PORT, &[])?;
+    let [first, second] = lan.servers() else {
+        bail!("two real servers");
+    };
+    let targets = services(&lan, "-m")?;
+    let kept = |target: &SocketAddr| {
+        let at = SocketAddr::new(lan.address_of(first, target.ip()), PORT);
+        (endpoint(*target), [at].into())
+    };
+    put(
+        &lan,
+        &Ruleset {
+            masqueraded: targets.iter().map(|t| endpoint(*t).into()).collect(),
+            unmasqueraded: targets.iter().map(kept).collect(),
+            ..Ruleset::default()
+        },
+    )?;
+    for target in &targets {
+        // The first answers the client itself, and has no way there.
+        let client = lan.client().with_patience(DROPPED);
+        let tally = client.tcp(*target, CONNECTIONS)?;
+        ensure!(
+            tally.of(first.name()) == 0 && tally.of(second.name()) == CONNECTIONS / 2,
+            "{target}: {tally}"
+        );
+    }
+    lan.set_gateway_of_director(&lan.directors()[0])?;
+    for target in targets {
         let tally = lan.client().tcp(target, CONNECTIONS)?;
         ensure!(tally.answered() == CONNECTIONS, "{target}: {tally}");
     }

@@ -9,7 +9,7 @@ use super::{Chain, Element, Table};
 use crate::expression::Verdict;
 use crate::layout::{Field, KeyType, LAYOUTS, Layout, key, octets};
 use crate::numbers::chain;
-use crate::ruleset::{Family, Ports, Ruleset, disjoint};
+use crate::ruleset::{Endpoint, Family, Ports, Ruleset, disjoint};
 
 /// Netfilter's hooks.
 const LOCAL_IN: u32 = 1;
@@ -19,13 +19,14 @@ const POST_ROUTING: u32 = 4;
 const LOOPBACK: u32 = 1;
 
 const FULL_NAT: &str = "fullnat";
+const NAT: &str = "nat";
 const SOURCE_RANGES: &str = "source-ranges";
 const ACCEPT_MODE: &str = "accept-mode";
 const CLOSED: &str = "closed";
 
 impl Table {
     /// Connections that IPVS rewrites are told from those of the same service that it sends on as they are by who
-    /// answers: a real server, or the service's own address.
+    /// answers: a real server, or the service's own address; and so are those to real servers that see the client.
     pub(super) fn full_nat(&mut self, ruleset: &Ruleset) {
         if ruleset.masqueraded.is_empty() && ruleset.masqueraded_marks.is_empty() {
             return;
@@ -47,24 +48,7 @@ impl Table {
                 })
                 .collect();
             if !elements.is_empty() {
-                let set = self.port_set(FULL_NAT, layout, elements);
-                let [client_side, server_side] = [
-                    [
-                        layout.original_destination,
-                        Field::PROTOCOL,
-                        Field::ORIGINAL_DESTINATION_PORT,
-                    ],
-                    [
-                        layout.reply_source,
-                        Field::PROTOCOL,
-                        Field::REPLY_SOURCE_PORT,
-                    ],
-                ];
-                self.rule(FULL_NAT, |rule| {
-                    rule.within(&client_side, &set)
-                        .not_within(&server_side, &set)
-                        .masquerade();
-                });
+                self.full_nat_of_ports(layout, elements, ruleset);
             }
             for traffic in of_family.filter(|traffic| traffic.ports == Ports::All) {
                 let address = octets(&traffic.address);
@@ -84,6 +68,73 @@ impl Table {
                 });
             }
         }
+    }
+
+    /// Of the services in `elements`, without the real servers that see the client.
+    fn full_nat_of_ports(
+        &mut self,
+        layout: &Layout,
+        elements: BTreeSet<Element>,
+        ruleset: &Ruleset,
+    ) {
+        let set = self.port_set(FULL_NAT, layout, elements);
+        let client_side = [
+            layout.original_destination,
+            Field::PROTOCOL,
+            Field::ORIGINAL_DESTINATION_PORT,
+        ];
+        let server_side = [
+            layout.reply_source,
+            Field::PROTOCOL,
+            Field::REPLY_SOURCE_PORT,
+        ];
+        let kept = self.nat_set(layout, ruleset);
+        self.rule(FULL_NAT, |rule| {
+            rule.within(&client_side, &set)
+                .not_within(&server_side, &set);
+            if let Some(kept) = kept {
+                let [a, b, c] = client_side;
+                let both = [a, b, c, layout.reply_source, Field::REPLY_SOURCE_PORT];
+                rule.not_within(&both, &kept);
+            }
+            rule.masquerade();
+        });
+    }
+
+    /// The services with the real servers of each that see the client; its name, if there are any.
+    fn nat_set(&mut self, layout: &Layout, ruleset: &Ruleset) -> Option<String> {
+        let masqueraded = |endpoint: &Endpoint| ruleset.masqueraded.contains(&(*endpoint).into());
+        let of_family = ruleset
+            .unmasqueraded
+            .iter()
+            .filter(|(endpoint, _)| layout.has(&endpoint.address) && masqueraded(endpoint));
+        let mut elements = BTreeSet::new();
+        for (endpoint, real_servers) in of_family {
+            let to = port_key(&endpoint.address, endpoint.protocol.number(), endpoint.port);
+            for real_server in real_servers.iter().filter(|r| layout.has(&r.ip())) {
+                let port = real_server.port().to_be_bytes();
+                let both = key(&[&to, &octets(&real_server.ip()), &port]);
+                elements.insert(Element::exactly(both));
+            }
+        }
+        if elements.is_empty() {
+            return None;
+        }
+        let fields = [
+            layout.original_destination,
+            Field::PROTOCOL,
+            Field::ORIGINAL_DESTINATION_PORT,
+            layout.reply_source,
+            Field::REPLY_SOURCE_PORT,
+        ];
+        let types = [
+            layout.address_type,
+            KeyType::PROTOCOL,
+            KeyType::PORT,
+            layout.address_type,
+            KeyType::PORT,
+        ];
+        Some(self.set(NAT, layout, &fields, &types, elements))
     }
 
     pub(super) fn source_ranges(&mut self, ruleset: &Ruleset) {

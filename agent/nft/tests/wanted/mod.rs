@@ -1,6 +1,6 @@
 //! What `golden/whole.nft` does, as it is asked for.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 
 use vipkeeper_nft::{
@@ -42,6 +42,14 @@ pub(crate) fn whole() -> Ruleset {
             traffic(v6, Protocol::Sctp, Ports::All),
         ]
         .into(),
+        unmasqueraded: [
+            (
+                web(v4),
+                [socket("10.0.0.2:8080"), socket("10.0.0.3:80")].into(),
+            ),
+            (web(v6), [socket("[2001:db8:1::2]:8080")].into()),
+        ]
+        .into(),
         masqueraded_marks: [mark].into(),
         restricted: [
             (
@@ -64,6 +72,10 @@ pub(crate) fn whole() -> Ruleset {
         ]
         .into(),
     }
+}
+
+fn socket(text: &str) -> SocketAddr {
+    text.parse().unwrap()
 }
 
 fn address(text: &str) -> IpAddr {

@@ -10,6 +10,7 @@ use vipkeeper_crds::node_server::{Listener, Members, NodeForwarding, NodeRealSer
 use vipkeeper_crds::server::Protocol;
 use vipkeeper_ipvs::DestinationKey;
 
+use super::gate::Gate;
 use super::member::{Listed, Place};
 use crate::probe::Target;
 
@@ -18,10 +19,17 @@ pub(super) fn listed(
     server: &NodeServer,
     listener: &Listener,
     endpoints: &[Endpoint],
+    gate: &Gate<'_>,
 ) -> BTreeMap<DestinationKey, Listed> {
     let mut all = match &server.members {
         Members::Static { real_servers } => of_list(server, listener, real_servers),
-        Members::Service { port, .. } => of_service(server, listener, port.as_deref(), endpoints),
+        Members::Service { port, trusted, .. } => {
+            let endpoints = endpoints.iter().map(|e| Offer {
+                endpoint: e,
+                barred: gate.why_not(e.address, *trusted),
+            });
+            of_service(server, listener, port.as_deref(), endpoints.collect())
+        }
     };
     set_targets(server, &mut all);
     all
@@ -29,14 +37,16 @@ pub(super) fn listed(
 
 /// Says how each is judged.
 fn set_targets(server: &NodeServer, all: &mut BTreeMap<DestinationKey, Listed>) {
+    let mut all: Vec<(&DestinationKey, &mut Listed)> =
+        all.iter_mut().filter(|(_, l)| l.barred.is_none()).collect();
     let mut of_each = vec![Vec::with_capacity(server.probes.len()); all.len()];
     for probe in &server.probes {
-        let addresses = all.keys().map(|k| SocketAddr::new(k.address, k.port));
+        let addresses = all.iter().map(|(k, _)| SocketAddr::new(k.address, k.port));
         for (targets, target) in of_each.iter_mut().zip(Target::each(probe, addresses)) {
             targets.push(target);
         }
     }
-    for (listed, targets) in all.values_mut().zip(of_each) {
+    for ((_, listed), targets) in all.iter_mut().zip(of_each) {
         listed.targets = targets.into();
     }
 }
@@ -61,6 +71,7 @@ fn of_list(
             lower_threshold: r.lower_threshold,
             forwarding: way(r),
             place: Place::Serves,
+            barred: None,
             targets: Arc::default(),
         };
         (key, listed)
@@ -68,29 +79,43 @@ fn of_list(
     real_servers.iter().filter(serves).map(listed).collect()
 }
 
-/// The endpoints as kube-proxy takes them: those that are ready, or, if none is, those that end and still serve.
+/// An endpoint, and why it may not serve, if so.
+struct Offer<'a> {
+    endpoint: &'a Endpoint,
+    barred: Option<Arc<str>>,
+}
+
+/// The endpoints as kube-proxy takes them: those that are ready, or, if none is, those that end and still serve. One that
+/// may not serve is there to be told of while it is ready, and for nothing else.
 fn of_service(
     server: &NodeServer,
     listener: &Listener,
     port: Option<&str>,
-    endpoints: &[Endpoint],
+    offers: Vec<Offer<'_>>,
 ) -> BTreeMap<DestinationKey, Listed> {
     let crosses = server.forwarding.crosses_families();
-    let own = |e: &&Endpoint| AddressFamily::of(&e.address) == listener.family();
-    let has_own = endpoints.iter().any(|e| own(&e));
-    let mine: Vec<&Endpoint> = endpoints
-        .iter()
-        .filter(|e| own(e) || (!has_own && crosses))
+    let own = |o: &Offer<'_>| AddressFamily::of(&o.endpoint.address) == listener.family();
+    let has_own = offers.iter().any(own);
+    let mine: Vec<Offer<'_>> = offers
+        .into_iter()
+        .filter(|o| own(o) || (!has_own && crosses))
         .collect();
-    let any_ready = mine.iter().any(|e| e.condition == EndpointCondition::Ready);
+    let is_ready = |o: &Offer<'_>| o.endpoint.condition == EndpointCondition::Ready;
+    let any_ready = mine.iter().any(|o| o.barred.is_none() && is_ready(o));
     let mut all = BTreeMap::new();
-    for endpoint in mine {
+    for Offer { endpoint, barred } in mine {
         let place = match endpoint.condition {
+            EndpointCondition::Draining if barred.is_some() => Place::Gone,
             EndpointCondition::Draining if any_ready => Place::Ends,
             EndpointCondition::Ready | EndpointCondition::Draining => Place::Serves,
             EndpointCondition::Gone => Place::Gone,
         };
-        let Some(own) = endpoint_port(listener, port, &endpoint.ports) else {
+        let own = if keeps_port(listener, server.forwarding) {
+            Some(0)
+        } else {
+            endpoint_port(listener, port, &endpoint.ports)
+        };
+        let Some(own) = own else {
             continue;
         };
         let key = DestinationKey {
@@ -103,11 +128,20 @@ fn of_service(
             lower_threshold: 0,
             forwarding: server.forwarding,
             place,
+            barred,
             targets: Arc::default(),
         };
         all.insert(key, listed);
     }
     all
+}
+
+/// Whether a connection has at the real server the port that it had, whichever that is.
+const fn keeps_port(listener: &Listener, forwarding: NodeForwarding) -> bool {
+    match listener {
+        Listener::Address { port, .. } => *port == 0,
+        Listener::Mark { .. } => !forwarding.changes_port(),
+    }
 }
 
 /// Which of an endpoint's ports is meant: the one with the name that was given, or with the listener's; or the only

@@ -20,6 +20,8 @@ pub(super) struct Listed {
     pub(super) forwarding: NodeForwarding,
     /// What the list wants of it.
     pub(super) place: Place,
+    /// Why it may not serve, whatever the probes say, which are not asked.
+    pub(super) barred: Option<Arc<str>>,
     /// How it is judged; nothing if it always is healthy.
     pub(super) targets: Arc<[Target]>,
 }
@@ -65,6 +67,9 @@ pub(super) enum Health {
 
 impl Member {
     pub(super) fn health(&self, judgements: &HashMap<Target, Judgement>) -> Health {
+        if let Some(why) = &self.listed.barred {
+            return Health::Down(Arc::clone(why));
+        }
         let mut said: Option<u32> = None;
         let mut unjudged = false;
         for target in self.listed.targets.iter() {
@@ -87,8 +92,8 @@ impl Member {
     /// The weight that the kernel is to have for it; `None` if the kernel is not to have it.
     pub(super) fn weight(&self, health: &Health, on_failure: OnFailure) -> Option<u32> {
         let failed = match on_failure {
-            OnFailure::Remove => None,
-            OnFailure::Quiesce => Some(0),
+            OnFailure::Quiesce if self.listed.barred.is_none() => Some(0),
+            OnFailure::Remove | OnFailure::Quiesce => None,
         };
         match health {
             // One that died while it was leaving has nothing to finish.

@@ -8,6 +8,7 @@ use vipkeeper_ipvs::{DestinationKey, ServiceKey};
 
 use super::member::{Health, Member};
 use super::{Model, Slot};
+use crate::services::Observed;
 
 /// What is said of a real server that nobody has judged.
 const UNJUDGED: &str = "not probed yet";
@@ -32,6 +33,8 @@ pub struct Standing {
     pub quorum: Option<bool>,
     /// Where the sorry server is, while it serves.
     pub sorry: Option<DestinationKey>,
+    /// Whether the source of packets is changed, for which it takes our table of nftables.
+    pub masquerades: bool,
     /// The real servers.
     pub members: BTreeMap<DestinationKey, MemberStanding>,
 }
@@ -62,12 +65,35 @@ impl Report {
         self.services.values().any(|s| s.sorry.is_some())
     }
 
+    /// Whether the kernel, as it was `observed`, has everything that the server needs.
+    #[must_use]
+    pub fn is_programmed(&self, observed: &Observed) -> bool {
+        let mut all = self.services.iter();
+        all.all(|(key, standing)| standing.is_programmed(key, observed))
+    }
+
+    /// Whether it takes our table of nftables on any listener.
+    #[must_use]
+    pub fn masquerades(&self) -> bool {
+        self.services.values().any(|s| s.masquerades)
+    }
+
     /// The real servers that do not leave, each once, with why one is not healthy.
     #[must_use]
     pub fn real_servers(&self) -> BTreeMap<DestinationKey, Option<Arc<str>>> {
         let members = self.services.values().flat_map(|s| &s.members);
         let present = members.filter(|(_, m)| !m.is_leaving);
         present.map(|(key, m)| (*key, m.why_not.clone())).collect()
+    }
+}
+
+impl Standing {
+    /// Whether the kernel, as it was `observed`, has everything that the listener, its service `key`, needs.
+    #[must_use]
+    pub fn is_programmed(&self, key: &ServiceKey, observed: &Observed) -> bool {
+        let service = observed.services.get(key);
+        let sources = !self.masquerades || observed.firewall.is_programmed;
+        sources && service.is_some_and(|s| s.is_programmed)
     }
 }
 
@@ -93,6 +119,7 @@ impl Model {
         let members = slot.members.iter();
         let members = members.map(|(key, member)| (*key, self.member(member)));
         let config = self.servers.get(&slot.server).map(|s| &s.config);
+        let masquerades = config.is_some_and(|config| slot.masquerades(config));
         let sorry = config.and_then(|config| {
             let sorry = slot.sorry(config)?;
             Some(super::sorry_destination(&slot.listener, config, sorry).key)
@@ -100,6 +127,7 @@ impl Model {
         Standing {
             quorum: slot.quorum,
             sorry,
+            masquerades,
             members: members.collect(),
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
 use vipkeeper_compiler::Endpoints;
+use vipkeeper_crds::NodeCandidate;
 use vipkeeper_crds::node_server::NodeServer;
 use vipkeeper_ipvs::{DestinationCounters, DestinationKey, ServiceKey};
 use vipkeeper_vrrp::Time;
@@ -45,6 +46,7 @@ fn unprobed(edit: impl Fn(&mut Value)) -> NodeServer {
 struct World {
     model: Model,
     endpoints: Endpoints,
+    own: BTreeSet<IpAddr>,
     now: Time,
 }
 
@@ -53,6 +55,7 @@ impl World {
         let mut world = Self {
             model: Model::default(),
             endpoints: Endpoints::default(),
+            own: BTreeSet::new(),
             now: Time::ZERO,
         };
         world.configure(servers);
@@ -62,7 +65,12 @@ impl World {
     fn configure(&mut self, servers: &[NodeServer]) {
         let mut config = crate::plan::tests::config("web", "192.0.2.1");
         config.servers = servers.to_vec();
-        self.model.configure(&[config], &self.endpoints, self.now);
+        config.others = vec![NodeCandidate {
+            node: "b".into(),
+            addresses: vec![[10, 1, 0, 2].into()],
+        }];
+        let (endpoints, own) = (&self.endpoints, &self.own);
+        self.model.configure(&[config], endpoints, own, self.now);
     }
 
     fn judge(&mut self, server: &NodeServer, real_server: &str, healthy: bool) {
@@ -344,6 +352,7 @@ fn what_the_kernel_has_counts_until_the_first_judgement() {
     let mut world = World {
         model,
         endpoints: Endpoints::default(),
+        own: BTreeSet::new(),
         now: Time::ZERO,
     };
     world.configure(slice::from_ref(&server));
@@ -391,6 +400,115 @@ fn a_service_has_the_endpoints_that_are_ready() {
     );
 }
 
+/// A server whose real servers are the endpoints of `default/web`, with a probe.
+fn of_service(edit: impl Fn(&mut Value)) -> NodeServer {
+    web(|s| {
+        s["members"] = json!({"type": "Service", "service": "web"});
+        s["initialState"] = json!("Up");
+        edit(s);
+    })
+}
+
+fn slice_of(addresses: &[&str]) -> EndpointSlice {
+    let endpoints: Vec<Value> = addresses
+        .iter()
+        .map(|a| json!({"addresses": [a]}))
+        .collect();
+    serde_json::from_value(json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "web-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+        "ports": [{"port": 8080}], "endpoints": endpoints,
+    }))
+    .unwrap()
+}
+
+#[test]
+fn no_endpoint_is_a_node_without_trust() {
+    let mut world = World::new(&[]);
+    world.own = [[10, 1, 0, 1].into()].into();
+    world.endpoints.set_slice(&slice_of(&[
+        "10.0.0.1",
+        "10.1.0.1",
+        "10.1.0.2",
+        "127.0.0.1",
+        "169.254.0.1",
+        "192.0.2.1",
+        "224.0.0.1",
+    ]));
+    let wary = |method: &str| of_service(|s| s["onFailure"] = json!(method));
+    for on_failure in ["Remove", "Quiesce"] {
+        world.configure(&[wary(on_failure)]);
+        assert_eq!(world.weights(), ".1=1", "{on_failure}");
+        assert_eq!(world.model.targets().len(), 1, "nobody asks the others");
+    }
+    let out = |world: &World| -> Vec<String> {
+        let real_servers = world.report().real_servers().into_iter();
+        let out = real_servers.filter_map(|(at, why)| Some(format!("{at} {}", why?)));
+        out.collect()
+    };
+    let way_out = ", which takes spec.attach.trusted of VirtualRouter web";
+    let never = [
+        "192.0.2.1:8080 an address of VirtualRouter web itself",
+        "224.0.0.1:8080 224.0.0.1 is a multicast address: name the unicast address of a host",
+    ];
+    let expected = [
+        format!("10.1.0.1:8080 an address of node a{way_out}"),
+        format!("10.1.0.2:8080 an address of node b{way_out}"),
+        format!("127.0.0.1:8080 a loopback address{way_out}"),
+        format!("169.254.0.1:8080 a link-local address{way_out}"),
+        never[0].to_owned(),
+        never[1].to_owned(),
+    ];
+    assert_eq!(out(&world), expected);
+
+    // Trust that comes and goes; nobody barred lingers.
+    world.configure(&[of_service(|s| s["members"]["trusted"] = json!(true))]);
+    assert_eq!(out(&world), never);
+    assert_eq!(
+        world.weights(),
+        ".1=1 10.1.0.1=1 10.1.0.2=1 127.0.0.1=1 169.254.0.1=1"
+    );
+    world.configure(&[wary("Quiesce")]);
+    assert_eq!(world.weights(), ".1=1");
+    assert_eq!(out(&world), expected);
+}
+
+#[test]
+fn an_endpoint_that_is_a_node_keeps_no_other_from_serving() {
+    let mut world = World::new(&[]);
+    world.own = [[10, 1, 0, 1].into()].into();
+    let mut slice = slice_of(&["10.1.0.1", "10.0.0.1"]);
+    slice.endpoints[1].conditions =
+        serde_json::from_value(json!({"ready": false, "serving": true, "terminating": true}))
+            .unwrap();
+    world.endpoints.set_slice(&slice);
+    world.configure(&[of_service(|_| {})]);
+    assert_eq!(world.weights(), ".1=1", "nobody who may serve is ready");
+}
+
+#[test]
+fn endpoints_of_many_ports_serve_where_connections_keep_theirs() {
+    let all = |s: &mut Value| {
+        s["listeners"][0]["port"] = json!(0);
+        s["listeners"][0]["targetPort"] = json!(0);
+    };
+    let marked = |s: &mut Value| {
+        s["listeners"] = json!([{"type": "Mark", "mark": 7, "family": "IPv4"}]);
+        s["forwarding"] = json!({"method": "DR"});
+    };
+    let mut world = World::new(&[]);
+    let mut slice = slice_of(&["10.0.0.1"]);
+    slice.ports = serde_json::from_value(json!([
+        {"name": "http", "port": 8080}, {"name": "metrics", "port": 9090},
+    ]))
+    .unwrap();
+    world.endpoints.set_slice(&slice);
+    world.configure(&[of_service(all)]);
+    assert_eq!(world.weights_of("TCP 192.0.2.1:0"), ".1:0=1");
+    world.configure(&[of_service(marked)]);
+    assert_eq!(world.weights_of("FWM 7 IPv4"), ".1:0=1");
+}
+
 #[test]
 fn each_listener_has_its_family_and_a_tunnel_crosses() {
     let both = |method: &str| {
@@ -411,6 +529,69 @@ fn each_listener_has_its_family_and_a_tunnel_crosses() {
         ".1:80=1 .2:80=1 .3:80=1",
         "with the port of the listener, which a tunnel does not change"
     );
+}
+
+#[test]
+fn nat_beside_full_nat_keeps_the_client_where_it_is_asked_for() {
+    let text = |server: NodeServer| {
+        let firewall = World::new(&[server]).model.table().firewall().clone();
+        let kept = firewall.unmasqueraded.into_values().flatten();
+        let kept: Vec<String> = kept.map(|at| at.to_string()).collect();
+        (firewall.masqueraded.len(), kept.join(" "))
+    };
+    let way = |s: &mut Value, n: usize, method: &str| {
+        s["members"]["realServers"][n]["forwarding"] = json!({"method": method});
+    };
+    assert_eq!(text(unprobed(|_| {})), (0, String::new()));
+    let all = unprobed(|s| s["forwarding"] = json!({"method": "FullNAT"}));
+    assert_eq!(text(all), (1, String::new()));
+    // Whichever of the two is the rule, and whichever the exception; what is not rewritten needs no exception.
+    let some = unprobed(|s| {
+        s["forwarding"] = json!({"method": "FullNAT"});
+        way(s, 1, "NAT");
+        way(s, 2, "DR");
+    });
+    assert_eq!(text(some), (1, "10.0.0.2:8080".to_owned()));
+    let one = unprobed(|s| way(s, 1, "FullNAT"));
+    assert_eq!(text(one), (1, "10.0.0.1:8080 10.0.0.3:8080".to_owned()));
+    let sorry = unprobed(|s| {
+        s["forwarding"] = json!({"method": "FullNAT"});
+        s["sorry"] = json!({"address": "10.0.0.9", "port": 81, "forwarding": {"method": "NAT"}});
+    });
+    assert_eq!(text(sorry), (1, "10.0.0.9:81".to_owned()));
+    let both = unprobed(|s| {
+        s["forwarding"] = json!({"method": "FullNAT"});
+        s["sorry"] = json!({"address": "10.0.0.1", "port": 8080, "forwarding": {"method": "NAT"}});
+    });
+    assert_eq!(
+        text(both),
+        (1, String::new()),
+        "it must work in either part"
+    );
+}
+
+#[test]
+fn who_masquerades_is_programmed_with_our_table_of_nftables() {
+    let programmed = |server: NodeServer, is_table_there: bool| {
+        let mut world = World::new(&[server]);
+        let mut observed = world.observe(0);
+        observed.firewall.is_programmed = is_table_there;
+        let report = world.report();
+        let shown = crate::state::Server::new(&report, &observed);
+        let of_services: Vec<bool> = shown.services.iter().map(|s| s.programmed).collect();
+        assert_eq!(of_services, [shown.programmed]);
+        assert_eq!(shown.programmed, report.is_programmed(&observed));
+        shown.programmed
+    };
+    let nat = unprobed(|_| {});
+    let one = unprobed(|s| {
+        s["members"]["realServers"][1]["forwarding"] = json!({"method": "FullNAT"});
+    });
+    assert!(programmed(nat, false));
+    assert!(!programmed(one.clone(), false));
+    assert!(programmed(one, true));
+    let report = World::new(&[unprobed(|_| {})]).report();
+    assert!(!report.is_programmed(&Observed::default()));
 }
 
 #[test]

@@ -114,6 +114,23 @@ pub(super) fn firewall_key(key: &ServiceKey) -> FirewallKey {
     }
 }
 
+/// The address and port of `traffic`, if it has one port.
+pub(super) const fn endpoint(traffic: nft::Traffic) -> Option<nft::Endpoint> {
+    let nft::Traffic {
+        address,
+        protocol,
+        ports,
+    } = traffic;
+    match ports {
+        nft::Ports::One(port) => Some(nft::Endpoint {
+            address,
+            protocol,
+            port,
+        }),
+        nft::Ports::All => None,
+    }
+}
+
 /// The kernel's word for a way of forwarding. The source address of FullNAT is not IPVS's to change.
 pub(super) fn forwarding(forwarding: NodeForwarding) -> ipvs::Forwarding {
     match forwarding {

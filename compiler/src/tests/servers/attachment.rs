@@ -1,10 +1,12 @@
 //! What routers, Nodes, ConfigMaps and other VirtualServers say.
 
-use serde_json::{Value, json};
-use vipkeeper_crds::node_server::ProbeKind;
+use std::sync::Arc;
 
-use super::{about_servers, names, served, server, text, with_router};
-use crate::{Cause, ConfigMapName, Objects, compile};
+use serde_json::{Value, json};
+use vipkeeper_crds::node_server::{Members, NodeServer, ProbeKind};
+
+use super::{about_servers, names, router, served, server, text, with_router};
+use crate::{Cause, ConfigMapName, Index, Objects, Served, Setting, allocate, compile};
 
 #[test]
 fn who_has_no_router_is_told_and_nobody_else_notices() {
@@ -136,6 +138,48 @@ fn what_is_the_nodes_takes_trust() {
 }
 
 #[test]
+fn agents_are_told_whether_endpoints_are_trusted() {
+    let of_service = |more: Value| {
+        let mut patch = json!({"realServers": null, "serviceRef": {"name": "web"}});
+        super::merge(&mut patch, more);
+        server("s", patch)
+    };
+    let trusted = |server: &NodeServer| match &server.members {
+        Members::Service { trusted, .. } => *trusted,
+        Members::Static { .. } => panic!("{server:?}"),
+    };
+    for trust in [false, true] {
+        let objects = with_router(
+            vec![of_service(json!({}))],
+            json!({"attach": {"trusted": trust}}),
+        );
+        let compiled = compile(&objects, "a");
+        let [before] = served(&compiled) else {
+            panic!("{compiled:?}");
+        };
+        assert_eq!(trusted(before), trust);
+
+        // What goes on beside a mistake has the trust of now.
+        let mut index = Index::new(Setting::Standalone);
+        let bad = of_service(json!({"ports": [{"port": 0}]}));
+        let attach = json!({"namespaces": {"from": "All"}, "trusted": !trust});
+        index.set_router(&router("r", json!({"attach": attach})), 0);
+        index.set_server(&bad, 0);
+        let remembered = Served {
+            router: "r".into(),
+            server: Arc::new(before.clone()),
+        };
+        index.set_served(&before.name, Some(remembered));
+        let allocations = allocate(&index);
+        let goes_on: Vec<Served> = allocations.served().collect();
+        let [goes_on] = &goes_on[..] else {
+            panic!("{goes_on:?}");
+        };
+        assert_eq!(trusted(&goes_on.server), !trust);
+    }
+}
+
+#[test]
 fn the_older_has_a_port_and_the_other_is_told_whose_it_is() {
     let aged = |name: &str, second: u8, patch: Value| {
         let mut server = server(name, patch);
@@ -194,7 +238,7 @@ fn the_older_has_a_port_and_the_other_is_told_whose_it_is() {
     );
     let other =
         json!({"addresses": [{"address": "192.0.2.101"}], "virtualRouterId": 52, "attach": attach});
-    objects.routers.push(super::router("q", other));
+    objects.routers.push(router("q", other));
     let said = about_servers(&objects);
     assert_eq!(said.len(), 1);
     assert!(

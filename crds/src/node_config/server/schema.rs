@@ -59,6 +59,7 @@ pub(super) fn members(generator: &mut SchemaGenerator) -> Schema {
             }),
             "service": {"type": "string", "maxLength": 63, "description": "With Service: its name."},
             "port": {"type": "string", "maxLength": 63, "description": "With Service: the name of its port."},
+            "trusted": {"type": "boolean", "description": "With Service: whether an endpoint may be a node, or of loopback or link-local scope."},
         },
     })
 }
