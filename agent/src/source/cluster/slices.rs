@@ -8,6 +8,7 @@ mod saved;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -47,15 +48,20 @@ enum Told {
     Gone(EndpointSlice),
 }
 
+/// Configurations, and the cluster's identity.
+type Followed = (Arc<[NodeConfigSpec]>, Option<String>);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Slices {
     server: Server,
     /// What slices say, in the order of their names.
     slices: BTreeMap<(String, String), EndpointSlice>,
-    endpoints: Endpoints,
+    endpoints: Arc<Endpoints>,
     /// The Services of which something is known, be it that they have no slices.
     known: BTreeSet<ServiceName>,
+    /// Of what the Services were read that are followed: the same need not be read again.
+    followed: Option<Followed>,
     /// Until when the others keep configurations waiting.
     waiting: BTreeMap<ServiceName, Instant>,
     watches: BTreeMap<ServiceName, AbortHandle>,
@@ -74,7 +80,8 @@ impl Slices {
         let mut slices = Self {
             server,
             slices: BTreeMap::new(),
-            endpoints: Endpoints::default(),
+            endpoints: Arc::default(),
+            followed: None,
             known: BTreeSet::new(),
             waiting: BTreeMap::new(),
             watches: BTreeMap::new(),
@@ -93,7 +100,12 @@ impl Slices {
     }
 
     /// Follows the Services that `configs` name, of the cluster with this identity, and forgets all others.
-    pub(super) fn follow(&mut self, configs: &[NodeConfigSpec], cluster: Option<&str>) {
+    pub(super) fn follow(&mut self, configs: &Arc<[NodeConfigSpec]>, cluster: Option<&str>) {
+        let now = (Arc::clone(configs), cluster.map(str::to_owned));
+        if self.followed.as_ref() == Some(&now) {
+            return;
+        }
+        self.followed = Some(now);
         let wanted: BTreeSet<ServiceName> = services(configs).collect();
         self.watches.retain(|service, watch| {
             let stays = wanted.contains(service);
@@ -124,7 +136,7 @@ impl Slices {
         }
         if !self.known.is_subset(&wanted) {
             self.known.retain(|service| wanted.contains(service));
-            self.endpoints.retain(|service| wanted.contains(service));
+            Arc::make_mut(&mut self.endpoints).retain(|service| wanted.contains(service));
             self.slices
                 .retain(|_, slice| service_of(slice).is_some_and(|s| wanted.contains(&s)));
             self.is_dirty = true;
@@ -138,7 +150,7 @@ impl Slices {
     }
 
     /// What is known.
-    pub(super) const fn endpoints(&self) -> &Endpoints {
+    pub(super) const fn endpoints(&self) -> &Arc<Endpoints> {
         &self.endpoints
     }
 
@@ -192,17 +204,19 @@ impl Slices {
             labels: service.map(|s| BTreeMap::from([(SERVICE_LABEL.to_owned(), s)])),
             ..kube::api::ObjectMeta::default()
         };
-        self.endpoints.set_slice(&slice);
         let id = (namespace, name);
         if self.slices.get(&id) != Some(&slice) {
+            Arc::make_mut(&mut self.endpoints).set_slice(&slice);
             self.is_dirty = true;
             self.slices.insert(id, slice);
         }
     }
 
     fn lose(&mut self, id: &(String, String)) {
-        self.endpoints.remove_slice(&id.0, &id.1);
-        self.is_dirty |= self.slices.remove(id).is_some();
+        if self.slices.remove(id).is_some() {
+            Arc::make_mut(&mut self.endpoints).remove_slice(&id.0, &id.1);
+            self.is_dirty = true;
+        }
     }
 
     /// When the file is to be written.
