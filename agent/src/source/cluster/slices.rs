@@ -48,6 +48,8 @@ enum Told {
     Gone(EndpointSlice),
 }
 
+/// A slice's namespace and name.
+type SliceId = (String, String);
 /// Configurations, and the cluster's identity.
 type Followed = (Arc<[NodeConfigSpec]>, Option<String>);
 
@@ -56,7 +58,9 @@ type Followed = (Arc<[NodeConfigSpec]>, Option<String>);
 pub(super) struct Slices {
     server: Server,
     /// What slices say, in the order of their names.
-    slices: BTreeMap<(String, String), EndpointSlice>,
+    slices: BTreeMap<SliceId, EndpointSlice>,
+    /// Which of them each Service has.
+    owned: BTreeMap<ServiceName, BTreeSet<SliceId>>,
     endpoints: Arc<Endpoints>,
     /// The Services of which something is known, be it that they have no slices.
     known: BTreeSet<ServiceName>,
@@ -80,6 +84,7 @@ impl Slices {
         let mut slices = Self {
             server,
             slices: BTreeMap::new(),
+            owned: BTreeMap::new(),
             endpoints: Arc::default(),
             followed: None,
             known: BTreeSet::new(),
@@ -139,6 +144,7 @@ impl Slices {
             Arc::make_mut(&mut self.endpoints).retain(|service| wanted.contains(service));
             self.slices
                 .retain(|_, slice| service_of(slice).is_some_and(|s| wanted.contains(&s)));
+            self.owned.retain(|service, _| wanted.contains(service));
             self.is_dirty = true;
         }
     }
@@ -174,11 +180,9 @@ impl Slices {
                     return;
                 }
                 let names: BTreeSet<_> = all.iter().map(id).collect();
-                let own = self.slices.iter();
-                let own = own.filter(|(_, slice)| service_of(slice).as_ref() == Some(&service));
-                let gone: Vec<_> = own.map(|(id, _)| id.clone()).collect();
-                for id in gone.into_iter().filter(|id| !names.contains(id)) {
-                    self.lose(&id);
+                let own = self.owned.get(&service).cloned().unwrap_or_default();
+                for id in own.difference(&names) {
+                    self.lose(id);
                 }
                 all.into_iter().for_each(|slice| self.set(slice));
                 self.waiting.remove(&service);
@@ -206,14 +210,21 @@ impl Slices {
         };
         let id = (namespace, name);
         if self.slices.get(&id) != Some(&slice) {
+            self.lose(&id);
             Arc::make_mut(&mut self.endpoints).set_slice(&slice);
             self.is_dirty = true;
+            if let Some(service) = service_of(&slice) {
+                self.owned.entry(service).or_default().insert(id.clone());
+            }
             self.slices.insert(id, slice);
         }
     }
 
-    fn lose(&mut self, id: &(String, String)) {
-        if self.slices.remove(id).is_some() {
+    fn lose(&mut self, id: &SliceId) {
+        if let Some(slice) = self.slices.remove(id) {
+            if let Some(own) = service_of(&slice).and_then(|s| self.owned.get_mut(&s)) {
+                own.remove(id);
+            }
             Arc::make_mut(&mut self.endpoints).remove_slice(&id.0, &id.1);
             self.is_dirty = true;
         }
@@ -232,8 +243,8 @@ impl Slices {
         self.is_dirty = false;
         self.save_at = Instant::now() + SAVING;
         let all = self.known.iter().map(|service| {
-            let own = self.slices.values();
-            let own = own.filter(|slice| service_of(slice).as_ref() == Some(service));
+            let own = self.owned.get(service).into_iter().flatten();
+            let own = own.filter_map(|id| self.slices.get(id));
             (service.clone(), own.cloned().collect())
         });
         let saved = SavedEndpoints::new(node, cluster, all.collect());
@@ -252,7 +263,7 @@ fn services(configs: &[NodeConfigSpec]) -> impl Iterator<Item = ServiceName> {
     servers.filter_map(ServiceName::of)
 }
 
-fn id(slice: &EndpointSlice) -> (String, String) {
+fn id(slice: &EndpointSlice) -> SliceId {
     (slice.namespace().unwrap_or_default(), slice.name_any())
 }
 
