@@ -137,15 +137,15 @@ fn drain_note(router: &RouterConfig, gives_way: bool, drained: &Drained) -> Stri
 
 /// Whether this agent is new enough for `config`.
 fn can_run(config: &NodeConfigSpec) -> Result<(), String> {
-    match unsupported(config) {
+    match unsupported(&config.requires) {
         Some(lacking) => Err(format!("UnsupportedFeature: {lacking}")),
         None => Ok(()),
     }
 }
 
-/// What `config` needs and this agent lacks, in words.
-pub(crate) fn unsupported(config: &NodeConfigSpec) -> Option<String> {
-    let mut needed = config.requires.iter();
+/// What this agent lacks of the features that a configuration needs, in words.
+pub(crate) fn unsupported(requires: &[String]) -> Option<String> {
+    let mut needed = requires.iter();
     let lacking = needed.find(|f| !features::ALL.contains(&f.as_str()))?;
     Some(format!(
         "it needs {lacking}, which this agent does not know: upgrade the agent"

@@ -6,16 +6,21 @@
 //! the API server, and never touches the network or the kernel.
 //!
 //! - `told`: a NodeConfig as the API server tells it, however it looks.
-//! - `assignment`: all of them, each with its last good state; what is kept though it disappeared. Pure.
+//! - `object`: the same with its last good state. Pure.
+//! - `assignment`: all of them; what is kept though it disappeared. Pure.
+//! - `gathering`: a router with its servers, of all NodeConfigs that have some. Pure.
 //! - `slices`: the endpoints of the Services that configurations name.
-//! - `cache`: what was verified last, as a file.
+//! - `saved`: what was verified last, in the form in which it is kept; `cache`: the file.
 //! - `server`: the questions to the API server; `pauses`: between attempts to reach it.
 //! - `follower`: the task that joins them.
 
 mod assignment;
 mod cache;
 mod follower;
+mod gathering;
+mod object;
 mod pauses;
+mod saved;
 mod server;
 mod slices;
 #[cfg(test)]

@@ -18,7 +18,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::{DOCUMENT, Desired, Diagnosis, Loaded, Position, Severity, Store, desired, directory};
+use super::{DOCUMENT, Desired, Diagnosis, Position, Severity, Store, desired, directory};
 
 /// Nothing must happen for this long before the directory is read.
 const QUIET: Duration = Duration::from_millis(100);
@@ -71,7 +71,7 @@ pub fn watch(dir: &Path, node: &str) -> io::Result<Watch> {
         .map_err(io::Error::other)?;
     let files = directory::read(dir)?;
     let mut store = Store::default();
-    let first = Arc::new(Desired::new(store.update(&files, node), 1));
+    let first = Arc::new(Desired::from(store.update(&files, node)).numbered(1));
     log(&first, &[]);
     let (offer, desired) = watch::channel(first);
     let stop = Arc::new(AtomicBool::new(false));
@@ -135,17 +135,17 @@ impl Source {
             self.notifier
                 .watch(&self.dir, RecursiveMode::NonRecursive)
                 .ok();
-            let loaded = match directory::read(&self.dir) {
+            let next = match directory::read(&self.dir) {
                 Ok(files) => {
                     self.period = PERIOD;
-                    self.store.update(&files, &self.node)
+                    self.store.update(&files, &self.node).into()
                 }
                 Err(error) => {
                     self.period = PERIOD_MISSING;
                     self.without_directory(&error)
                 }
             };
-            desired::offer(&self.offer, loaded, |now, before| {
+            desired::offer(&self.offer, next, |now, before| {
                 log(now, &before.findings);
             });
         }
@@ -172,7 +172,7 @@ impl Source {
     }
 
     /// What was in force, with the reason why nothing newer is.
-    fn without_directory(&self, error: &io::Error) -> Loaded {
+    fn without_directory(&self, error: &io::Error) -> Desired {
         let last = self.offer.borrow();
         let missing = Diagnosis {
             file: self.dir.display().to_string(),
@@ -184,12 +184,9 @@ impl Source {
         let others = last.findings.iter().filter(|f| f.file != missing.file);
         let mut findings: Vec<Diagnosis> = others.cloned().collect();
         findings.insert(0, missing);
-        Loaded {
-            configs: last.configs.clone(),
-            settings: last.settings.clone(),
-            keys: last.keys.clone(),
-            endpoints: last.endpoints.clone(),
+        Desired {
             findings,
+            ..(**last).clone()
         }
     }
 }

@@ -10,13 +10,13 @@ use k8s_openapi::jiff::Timestamp;
 use vipkeeper_crds::AddressFamily;
 use vipkeeper_crds::conditions::{Condition, Reason};
 use vipkeeper_crds::status::{
-    Acceptance, ElectionState, InstanceStatus, NodeConfigStatus, NodeInventory,
+    Acceptance, ElectionState, InstanceStatus, NodeConfigStatus, NodeInventory, ServerStatus,
 };
 use vipkeeper_vrrp::{Ifindex, RouterStatus, Snapshot, StateName};
 use vipkeeper_wire::Family;
 
 use super::conditions::conditions;
-use super::servers::Standing;
+use super::servers::{Index, Standing};
 use crate::plan::Note;
 use crate::source::cluster::Assigned;
 
@@ -37,9 +37,16 @@ pub(super) fn compose(
     roster: &[Assigned],
     moment: &Moment<'_>,
 ) -> BTreeMap<String, NodeConfigStatus> {
+    let before = roster.iter().filter_map(|a| a.status.as_deref());
+    let servers = Index::new(moment.servers, before);
     let status = |assigned: &Assigned| {
         let mut status = match &assigned.router {
-            Some(router) => moment.of_router(assigned, router),
+            Some(router) if assigned.is_shard => NodeConfigStatus {
+                acceptance: assigned.acceptance.clone(),
+                servers: moment.servers(assigned, router, &servers),
+                ..NodeConfigStatus::default()
+            },
+            Some(router) => moment.of_router(assigned, router, &servers),
             None => NodeConfigStatus {
                 inventory: Some(moment.inventory.clone()),
                 ..NodeConfigStatus::default()
@@ -54,7 +61,17 @@ pub(super) fn compose(
 }
 
 impl Moment<'_> {
-    fn of_router(&self, assigned: &Assigned, router: &str) -> NodeConfigStatus {
+    fn servers(&self, assigned: &Assigned, router: &str, servers: &Index<'_>) -> Vec<ServerStatus> {
+        let before = assigned.status.as_deref();
+        servers.of_object(router, &assigned.servers, before, &time(self.wall))
+    }
+
+    fn of_router(
+        &self,
+        assigned: &Assigned,
+        router: &str,
+        servers: &Index<'_>,
+    ) -> NodeConfigStatus {
         let own = self.snapshot.routers.iter();
         let own = own.filter(|instance| *instance.name == *router);
         let acceptance = assigned.acceptance.clone();
@@ -64,9 +81,7 @@ impl Moment<'_> {
         let mut status = NodeConfigStatus {
             acceptance: acceptance.map(|a| self.acceptance(a, router, &families)),
             families,
-            servers: self
-                .servers
-                .of_router(router, assigned.status.as_ref(), &time(self.wall)),
+            servers: self.servers(assigned, router, servers),
             ..NodeConfigStatus::default()
         };
         if status.is_active() {

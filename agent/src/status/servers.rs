@@ -1,8 +1,9 @@
-//! How the virtual servers stand, as part of the status of their router's NodeConfig. Pure.
+//! How the virtual servers stand, as part of the status of the NodeConfig that has them: their router's, or a shard's.
+//! Pure.
 //!
 //! What only counts (connections, bytes) is in the metrics and never here: the same standing gives the same status.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use vipkeeper_compiler::ServiceName;
@@ -14,6 +15,8 @@ use vipkeeper_ipvs::{DestinationKey, ServiceKey};
 use crate::services::{Observed, Report, Trouble};
 use crate::source::Desired;
 
+/// Most servers of one NodeConfig, as its schema has it.
+const MOST_SERVERS: usize = 4096;
 /// Most real servers that are named.
 const MOST_UNHEALTHY: usize = 16;
 /// Most characters of a reason.
@@ -46,30 +49,61 @@ pub(super) fn is_news(before: &Observed, now: &Observed) -> bool {
         || !wrong(before).eq(wrong(now))
 }
 
-impl Standing<'_> {
-    /// The servers on the addresses of `router`, by namespace and name; what was said `before` keeps its times.
-    pub(super) fn of_router(
+/// The same, where each server is found at once.
+#[derive(Debug)]
+pub(super) struct Index<'a> {
+    standing: Standing<'a>,
+    configs: HashMap<(&'a str, &'a ServerName), &'a NodeServer>,
+    reports: HashMap<(&'a str, &'a ServerName), &'a Report>,
+    /// What was said of it, in whichever NodeConfig.
+    before: HashMap<&'a ServerName, &'a ServerStatus>,
+}
+
+impl<'a> Index<'a> {
+    /// Of `standing`, and of what was said `before`.
+    pub(super) fn new(
+        standing: Standing<'a>,
+        before: impl Iterator<Item = &'a NodeConfigStatus>,
+    ) -> Self {
+        let configs = standing.desired.configs.iter();
+        let configs = configs.flat_map(|config| {
+            let servers = config.servers.iter();
+            servers.map(|server| ((config.router.as_str(), &server.name), server))
+        });
+        let reports = standing.reports.iter();
+        Self {
+            standing,
+            configs: configs.collect(),
+            reports: reports.map(|r| ((&*r.router, &r.server), r)).collect(),
+            before: before
+                .flat_map(|status| &status.servers)
+                .map(|said| (&said.server, said))
+                .collect(),
+        }
+    }
+
+    /// Of the servers on the addresses of `router` those `named`; what was said `before`, in the NodeConfig for which
+    /// this is or else in another, keeps its times.
+    pub(super) fn of_object(
         &self,
         router: &str,
+        named: &BTreeSet<ServerName>,
         before: Option<&NodeConfigStatus>,
         now: &Time,
     ) -> Vec<ServerStatus> {
-        let configs = self.desired.configs.iter();
-        let own = configs.filter(|c| c.router == router);
-        let configs: BTreeMap<&ServerName, &NodeServer> = own
-            .flat_map(|c| c.servers.iter().map(|s| (&s.name, s)))
-            .collect();
         let before = before.into_iter().flat_map(|b| &b.servers);
-        let before: BTreeMap<&ServerName, &ServerStatus> = before.map(|s| (&s.server, s)).collect();
-        let reports = self.reports.iter().filter(|r| *r.router == *router);
-        let statuses = reports.filter_map(|report| {
-            let config = configs.get(&report.server).copied();
-            let before = before.get(&report.server).copied();
-            self.status(report, config, before, now)
+        let before: HashMap<&ServerName, &ServerStatus> = before.map(|s| (&s.server, s)).collect();
+        let statuses = named.iter().filter_map(|name| {
+            let report = self.reports.get(&(router, name))?;
+            let config = self.configs.get(&(router, name)).copied();
+            let before = before.get(name).or_else(|| self.before.get(name));
+            self.standing.status(report, config, before.copied(), now)
         });
-        statuses.collect()
+        statuses.take(MOST_SERVERS).collect()
     }
+}
 
+impl Standing<'_> {
     /// Nothing while it cannot be told yet whether there is a quorum, and nothing else is wrong.
     fn status(
         &self,
@@ -255,7 +289,9 @@ mod tests {
             ..NodeConfigStatus::default()
         };
         let now = time(std::time::Duration::from_secs(second));
-        standing.of_router("web", Some(&before), &now)
+        let index = Index::new(standing, std::iter::empty());
+        let named = BTreeSet::from([report.server.clone()]);
+        index.of_object("web", &named, Some(&before), &now)
     }
 
     #[test]

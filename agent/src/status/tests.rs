@@ -1,8 +1,11 @@
 //! What is written about a snapshot.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use vipkeeper_crds::conditions::{ConditionStatus, ConditionType, Reason};
+use vipkeeper_crds::node_server::ServerName;
 use vipkeeper_crds::status::{
     Acceptance, ElectionState, KernelFacts, NodeConfigStatus, NodeInventory,
 };
@@ -14,7 +17,7 @@ use super::inventory::inventory;
 use super::servers::Standing;
 use crate::inventory::{Interface, InterfaceAddress, Inventory};
 use crate::plan::Note;
-use crate::services::Observed;
+use crate::services::{Observed, Report};
 use crate::source::Desired;
 use crate::source::cluster::Assigned;
 use crate::state::tests::snapshot;
@@ -26,6 +29,8 @@ fn assigned(name: &str, router: Option<&str>) -> Assigned {
         name: name.to_owned(),
         uid: format!("uid-{name}"),
         router: router.map(str::to_owned),
+        is_shard: false,
+        servers: Arc::default(),
         confirm: Some("nonce".to_owned()),
         acceptance: router.map(|_| Acceptance {
             generation: 3,
@@ -61,6 +66,63 @@ fn at(
     };
     let mut all = compose(std::slice::from_ref(assigned), &moment);
     all.remove(&assigned.name).unwrap()
+}
+
+fn server(name: &str) -> ServerName {
+    ServerName {
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+#[test]
+fn each_object_reports_its_own_servers_and_the_routers_alone_its_elections() {
+    let has = |assigned: Assigned, servers: &[&str]| Assigned {
+        servers: Arc::new(servers.iter().map(|name| server(name)).collect()),
+        ..assigned
+    };
+    let mut refused = has(assigned("x-1", Some("web")), &["b", "unknown"]);
+    refused.is_shard = true;
+    let acceptance = refused.acceptance.as_mut().unwrap();
+    (acceptance.accepted, acceptance.reason) = (false, Reason::UnsupportedFeature);
+    let mut shard = has(assigned("x-0", Some("web")), &["c"]);
+    shard.is_shard = true;
+    let roster = [has(assigned("x", Some("web")), &["a"]), shard, refused];
+    let report = |name: &str| Report {
+        server: server(name),
+        router: "web".into(),
+        generation: 1,
+        services: BTreeMap::new(),
+    };
+    // Of a server that no object has, nothing is said.
+    let reports = ["a", "b", "c", "kept"].map(report);
+    let moment = Moment {
+        snapshot: &snapshot(),
+        wall: WALL,
+        notes: &[],
+        inventory: &NodeInventory::default(),
+        servers: Standing {
+            reports: &reports,
+            observed: &Observed::default(),
+            desired: &Desired::default(),
+        },
+        name_of: &|index| format!("eth{index}"),
+    };
+    let all = compose(&roster, &moment);
+    let names = |of: &str| -> Vec<&str> {
+        let servers = all[of].servers.iter();
+        servers.map(|s| s.server.name.as_str()).collect()
+    };
+    assert_eq!(names("x"), ["a"]);
+    assert_eq!(names("x-0"), ["c"]);
+    assert_eq!(names("x-1"), ["b"]);
+    assert!(!all["x"].families.is_empty() && all["x"].confirm.is_some());
+    for shard in ["x-0", "x-1"] {
+        let said = &all[shard];
+        assert!(said.families.is_empty() && said.confirm.is_none());
+    }
+    let accepted = |of: &str| all[of].acceptance.as_ref().unwrap().accepted;
+    assert!(accepted("x-0") && !accepted("x-1"));
 }
 
 fn note(router: &str, message: &str) -> Note {
@@ -133,7 +195,7 @@ fn what_this_machine_leaves_out_is_not_accepted() {
 fn a_second_that_the_clocks_disagree_about_is_no_news() {
     let mut assigned = assigned("x", Some("web"));
     let first = composed(&assigned, &snapshot(), &[]);
-    assigned.status = Some(first.clone());
+    assigned.status = Some(Arc::new(first.clone()));
     let later = at(WALL + Duration::from_secs(1), &assigned, &snapshot(), &[]);
     assert_eq!(later, first);
     let mut moved = snapshot();

@@ -93,7 +93,7 @@ pub struct Writer {
 /// A status that the API server has taken.
 struct Written {
     uid: String,
-    status: NodeConfigStatus,
+    status: Arc<NodeConfigStatus>,
     at: Instant,
 }
 
@@ -101,7 +101,7 @@ struct Written {
 struct Due {
     name: String,
     uid: String,
-    status: NodeConfigStatus,
+    status: Arc<NodeConfigStatus>,
 }
 
 impl Writer {
@@ -219,10 +219,10 @@ impl Writer {
             .into_iter()
             .filter_map(|assigned| {
                 let status = composed.remove(&assigned.name)?;
-                (assigned.status.as_ref() != Some(&status)).then_some(Due {
+                (assigned.status.as_deref() != Some(&status)).then(|| Due {
                     name: assigned.name,
                     uid: assigned.uid,
-                    status,
+                    status: Arc::new(status),
                 })
             })
             .collect();
@@ -234,7 +234,7 @@ impl Writer {
     fn as_written(&self, assigned: &Assigned) -> Assigned {
         let written = self.written.get(&assigned.name);
         let written = written.filter(|written| written.uid == assigned.uid);
-        let status = written.map(|written| written.status.clone());
+        let status = written.map(|written| Arc::clone(&written.status));
         Assigned {
             status: status.or_else(|| assigned.status.clone()),
             ..assigned.clone()

@@ -3,24 +3,24 @@
 //! - One that cannot be read, needs what this agent cannot do, or a key that is not known, keeps what it ran.
 //! - One that the API server deleted is gone, if the definitions of our objects are still there.
 //! - What disappears together, or with the definitions, is kept for a while: somebody made a mistake.
+//! - Servers that are in shards are gathered; what is in force has no shards.
 //!
 //! Routers that run have precedence over what is new, in the order in which they came.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::sync::Arc;
 
-use vipkeeper_crds::conditions::Reason;
+use vipkeeper_crds::node_server::ServerName;
 use vipkeeper_crds::status::{Acceptance, NodeConfigStatus};
-use vipkeeper_crds::{NodeAuthentication, SecretKey};
+use vipkeeper_crds::{NodeConfigSpec, NodeSettings, SecretKey};
 use vipkeeper_vrrp::Time;
 
-use super::cache::{Saved, SavedKey, SavedObject};
+use super::gathering::{Gathering, Source};
+use super::object::{Gone, KEPT, Object, finding, key_of};
+use super::saved::Saved;
 use super::told::{Content, Told};
-use crate::plan;
-use crate::source::{DOCUMENT, Diagnosis, Keys, Loaded, Position, Severity};
+use crate::source::{Desired, Diagnosis, Keys, Severity};
 
-/// For how long what disappeared in a way that looks like a mistake is kept.
-pub(super) const KEPT: Duration = Duration::from_secs(600);
 /// Of so many more than half, and of fewer only all, look like a mistake.
 const MANY: usize = 4;
 
@@ -33,12 +33,16 @@ pub struct Assigned {
     pub uid: String,
     /// The router; `None` for the node's own object.
     pub router: Option<String>,
+    /// Whether it is about servers of the router alone, and its elections are reported elsewhere.
+    pub is_shard: bool,
+    /// The servers that it has in force.
+    pub servers: Arc<BTreeSet<ServerName>>,
     /// What a node that is Active is to give back.
     pub confirm: Option<String>,
     /// Whether what it says runs.
     pub acceptance: Option<Acceptance>,
     /// What was reported last.
-    pub status: Option<NodeConfigStatus>,
+    pub status: Option<Arc<NodeConfigStatus>>,
 }
 
 /// Whether the definitions of our objects are there.
@@ -56,6 +60,11 @@ pub(super) struct Assignment {
     /// The uid of kube-system, as far as it is known.
     cluster: Option<String>,
     objects: BTreeMap<String, Object>,
+    /// What the routers run, by the name of their NodeConfig.
+    gatherings: BTreeMap<String, Gathering>,
+    /// The same in order, and as it is offered: made anew only where something changed.
+    running: Vec<Arc<NodeConfigSpec>>,
+    configs: Arc<[NodeConfigSpec]>,
     /// The value of every key that was ever found and is still wanted.
     keys: Keys,
     /// The keys that the API server does not have, and why.
@@ -65,79 +74,42 @@ pub(super) struct Assignment {
     next: u64,
 }
 
-#[derive(Debug)]
-struct Object {
-    order: u64,
-    /// As the API server told it last; `None` if only the cache knows it.
-    told: Option<Told>,
-    uid: String,
-    /// What is in force.
-    good: Option<Content>,
-    /// Why that is not what was told.
-    refusal: Option<(Reason, String)>,
-    /// A process before this one ran it, and this one cannot.
-    lost: bool,
-    gone: Option<Gone>,
-}
-
-/// It disappeared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Gone {
-    since: Time,
-    /// Nothing speaks against somebody having deleted it on purpose.
-    plain: bool,
-}
-
 impl Assignment {
     /// Begins with what was verified last, if that is known.
     pub(super) fn new(saved: Option<Saved>) -> Self {
         let mut assignment = Self {
             cluster: None,
             objects: BTreeMap::new(),
+            gatherings: BTreeMap::new(),
+            running: Vec::new(),
+            configs: Arc::default(),
             keys: Keys::default(),
             missing_keys: BTreeMap::new(),
             verified: saved.is_some(),
             next: 0,
         };
-        let Some(saved) = saved else {
-            return assignment;
-        };
-        assignment.cluster = Some(saved.cluster);
-        for SavedKey { key, value } in saved.keys {
-            assignment.keys.insert(key, value.0);
-        }
-        for object in saved.objects {
-            assignment.restore(object);
+        if let Some(saved) = saved {
+            assignment.restore(saved);
         }
         assignment
     }
 
-    fn restore(&mut self, saved: SavedObject) {
-        let SavedObject {
-            name,
-            uid,
-            config,
-            settings,
-        } = saved;
-        let content = match (config, settings) {
-            (Some(config), _) => Content::Router(config),
-            (None, Some(settings)) => Content::Node(settings),
-            (None, None) => return,
-        };
-        let refusal = unsupported(&content);
-        let order = self.turn();
-        self.objects.insert(
-            name,
-            Object {
-                order,
-                told: None,
-                uid,
-                lost: refusal.is_some(),
-                good: refusal.is_none().then_some(content),
-                refusal,
-                gone: None,
-            },
-        );
+    fn restore(&mut self, saved: Saved) {
+        let restored = saved.restore();
+        self.cluster = Some(restored.cluster);
+        self.keys = restored.keys;
+        for (name, uid, content) in restored.objects {
+            let order = self.turn();
+            self.objects
+                .insert(name, Object::restored(order, uid, content));
+        }
+        self.gatherings = restored.gatherings;
+        // A shard that this agent cannot run is not in force either.
+        for (name, object) in &self.objects {
+            if object.lost {
+                self.gatherings.values_mut().for_each(|g| g.lose(name));
+            }
+        }
     }
 
     /// The cluster that all this is of, as far as it is known.
@@ -180,11 +152,10 @@ impl Assignment {
 
     /// Whether so many of the routers vanished that somebody may not have meant it.
     fn looks_like_a_mistake(&self, vanished: &[String]) -> bool {
-        let is_router = |object: &Object| matches!(&object.good, Some(Content::Router(_)));
-        let here = |object: &&Object| object.gone.is_none() && is_router(object);
+        let here = |object: &&Object| object.gone.is_none() && object.is_router();
         let count = self.objects.values().filter(here).count();
         let gone = vanished.iter().filter_map(|name| self.objects.get(name));
-        let gone = gone.filter(|object| is_router(object)).count();
+        let gone = gone.filter(|object| object.is_router()).count();
         gone > 0 && (gone == count || (count >= MANY && gone * 2 > count))
     }
 
@@ -192,18 +163,7 @@ impl Assignment {
     pub(super) fn apply(&mut self, told: Told) {
         let order = self.turn();
         let known = self.objects.entry(told.name.clone());
-        let object = known.or_insert_with(|| Object {
-            order,
-            told: None,
-            uid: String::new(),
-            good: None,
-            refusal: None,
-            lost: false,
-            gone: None,
-        });
-        object.uid.clone_from(&told.uid);
-        object.told = Some(told);
-        object.gone = None;
+        known.or_insert_with(|| Object::new(order)).tell(told);
     }
 
     /// The API server tells that an object was deleted.
@@ -247,15 +207,22 @@ impl Assignment {
                 gone.plain = false;
             }
         }
-        self.objects
-            .retain(|_, object| object.gone.is_none_or(|gone| !gone.plain));
+        self.lose(|gone| gone.plain);
     }
 
     /// Removes what was kept for long enough.
     pub(super) fn expire(&mut self, now: Time) {
         let over = |gone: Gone| !gone.plain && now.since(gone.since) >= KEPT;
+        self.lose(over);
+    }
+
+    fn lose(&mut self, is_over: impl Fn(Gone) -> bool) {
+        let before = self.objects.len();
         self.objects
-            .retain(|_, object| object.gone.is_none_or(|gone| !over(gone)));
+            .retain(|_, object| object.gone.is_none_or(|gone| !is_over(gone)));
+        if self.objects.len() < before {
+            self.gather();
+        }
     }
 
     /// When something that is kept is kept no longer.
@@ -293,169 +260,135 @@ impl Assignment {
         for object in self.objects.values_mut() {
             object.settle(&self.keys, &self.missing_keys);
         }
+        self.gather();
     }
 
-    /// What is in force.
-    pub(super) fn in_force(&self) -> Loaded {
-        let mut all: Vec<&Object> = self.objects.values().collect();
-        all.sort_by_key(|object| object.order);
-        let mut in_force = Loaded {
-            keys: self.keys.clone(),
-            ..Loaded::default()
-        };
-        for object in all {
-            match &object.good {
-                Some(Content::Router(config)) => in_force.configs.push((**config).clone()),
-                Some(Content::Node(settings)) => in_force.settings = settings.clone(),
-                None => {}
+    /// Finds for every router what it runs with all its servers. Where nothing changed, nothing is made.
+    fn gather(&mut self) {
+        let mut shards: BTreeMap<&str, Vec<Source>> = BTreeMap::new();
+        for (name, object) in &self.objects {
+            if let Some(Content::Shard(shard)) = &object.good {
+                shards.entry(&shard.router).or_default().push(Source {
+                    object: name.clone(),
+                    shard: Arc::clone(shard),
+                    is_current: object.is_current(),
+                });
             }
         }
-        in_force.findings = self.findings();
-        in_force
+        self.gatherings
+            .retain(|name, _| self.objects.get(name).is_some_and(Object::is_router));
+        for (name, object) in &self.objects {
+            let Some(Content::Router(main)) = &object.good else {
+                continue;
+            };
+            let own = shards.get(main.config.router.as_str());
+            let own = own.cloned().unwrap_or_default();
+            let before = self.gatherings.get(name);
+            if before.is_some_and(|before| before.is_of(main, &own)) {
+                continue;
+            }
+            let gathering = Gathering::new(name, main, own, before);
+            self.gatherings.insert(name.clone(), gathering);
+        }
+        let all = self.by_age().into_iter();
+        let running = all.filter_map(|(name, _)| self.gatherings.get(name));
+        let running: Vec<_> = running.map(|g| Arc::clone(g.config())).collect();
+        if running != self.running {
+            self.configs = running.iter().map(|config| (**config).clone()).collect();
+            self.running = running;
+        }
+    }
+
+    /// In the order in which they came.
+    fn by_age(&self) -> Vec<(&String, &Object)> {
+        let mut all: Vec<(&String, &Object)> = self.objects.iter().collect();
+        all.sort_by_key(|(_, object)| object.order);
+        all
+    }
+
+    /// What is in force, but for endpoints.
+    pub(super) fn in_force(&self) -> Desired {
+        let settings = self.by_age().into_iter().rev();
+        let mut settings = settings.filter_map(|(_, object)| match &object.good {
+            Some(Content::Node(settings)) => Some(settings.clone()),
+            Some(Content::Router(_) | Content::Shard(_)) | None => None,
+        });
+        Desired {
+            configs: Arc::clone(&self.configs),
+            settings: settings.next().unwrap_or_else(NodeSettings::default),
+            keys: self.keys.clone(),
+            findings: self.findings(),
+            ..Desired::default()
+        }
     }
 
     fn findings(&self) -> Vec<Diagnosis> {
         let about = |(name, object): (&String, &Object)| {
-            let (severity, message) = match (&object.refusal, object.gone) {
-                (Some((_, message)), _) if object.lost => (Severity::Error, message.clone()),
-                (Some((_, message)), _) => (Severity::Warning, message.clone()),
-                (None, Some(_)) => (Severity::Warning, kept_message()),
-                (None, None) => return None,
-            };
-            Some(Diagnosis {
-                file: format!("NodeConfig {name}"),
-                position: Position::START,
-                severity,
-                path: DOCUMENT.to_owned(),
-                message,
-            })
+            let own = object.finding(name);
+            let here = object.gone.is_none();
+            let set = self.gatherings.get(name).filter(|_| here);
+            let set = set.and_then(|gathering| {
+                let missing = gathering.missing()?.to_owned();
+                Some(finding(name, Severity::Warning, missing))
+            });
+            own.into_iter().chain(set)
         };
-        self.objects.iter().filter_map(about).collect()
+        self.objects.iter().flat_map(about).collect()
     }
 
-    /// What there is to report on.
+    /// What there is to report on. Of the shards of a router that is not here, nothing.
     pub(super) fn roster(&self) -> Vec<Assigned> {
         let here = self.objects.values().filter(|o| o.gone.is_none());
-        let told = here.filter_map(|object| Some((object, object.told.as_ref()?)));
-        told.map(|(object, told)| Assigned {
-            name: told.name.clone(),
-            uid: told.uid.clone(),
-            router: told.router.clone(),
-            confirm: told.confirm.clone(),
-            acceptance: object.acceptance(told),
-            status: told.status.clone(),
-        })
-        .collect()
+        let here = here.filter_map(|object| Some((object, object.told.as_ref()?)));
+        let routers = here.clone().filter(|(object, _)| !object.is_shard());
+        let routers: BTreeSet<&str> = routers.filter_map(|(_, t)| t.router.as_deref()).collect();
+        let shares = self.gatherings.values().flat_map(Gathering::shares);
+        let shares: BTreeMap<&String, &Arc<BTreeSet<ServerName>>> = shares.collect();
+        let is_reported = |(object, told): &(&Object, &Told)| {
+            let router = told.router.as_deref();
+            !object.is_shard() || router.is_some_and(|router| routers.contains(router))
+        };
+        here.filter(is_reported)
+            .map(|(object, told)| Assigned {
+                name: told.name.clone(),
+                uid: told.uid.clone(),
+                router: told.router.clone(),
+                is_shard: object.is_shard(),
+                servers: shares.get(&told.name).copied().cloned().unwrap_or_default(),
+                confirm: told.confirm.clone(),
+                acceptance: object.acceptance(told),
+                status: told.status.clone(),
+            })
+            .collect()
     }
 
     /// What to begin with after a restart; `None` before anything is verified.
     pub(super) fn saved(&self, node: &str) -> Option<Saved> {
         let cluster = self.cluster.clone().filter(|_| self.verified)?;
-        let mut all: Vec<(&String, &Object)> = self.objects.iter().collect();
-        all.sort_by_key(|(_, object)| object.order);
-        let objects = all.into_iter().filter_map(|(name, object)| {
-            let (config, settings) = match object.good.as_ref()? {
-                Content::Router(config) => (Some(config.clone()), None),
-                Content::Node(settings) => (None, Some(settings.clone())),
-            };
-            Some(SavedObject {
-                name: name.clone(),
-                uid: object.uid.clone(),
-                config,
-                settings,
-            })
-        });
-        Some(Saved::new(node, cluster, objects.collect(), &self.keys))
+        let mut saved = Saved::new(node, cluster, &self.keys);
+        let shares = self.gatherings.values().flat_map(Gathering::shares);
+        let shares: BTreeMap<&String, &Arc<BTreeSet<ServerName>>> = shares.collect();
+        for (name, object) in self.by_age() {
+            let uid = &object.uid;
+            match &object.good {
+                Some(Content::Router(main)) => {
+                    if let Some(gathering) = self.gatherings.get(name) {
+                        saved.keep_router(name, uid, main, gathering.config());
+                    }
+                }
+                Some(Content::Shard(shard)) => {
+                    let servers = shares.get(name).copied().cloned().unwrap_or_default();
+                    saved.keep_shard(name, uid, shard, servers);
+                }
+                Some(Content::Node(settings)) => saved.keep_node(name, uid, settings),
+                None => {}
+            }
+        }
+        Some(saved)
     }
 
     fn turn(&mut self) -> u64 {
         self.next = self.next.saturating_add(1);
         self.next
     }
-}
-
-impl Object {
-    /// Takes over what was told, if it can run.
-    fn settle(&mut self, keys: &Keys, missing: &BTreeMap<SecretKey, String>) {
-        let Some(told) = &self.told else {
-            return;
-        };
-        let content = match &told.content {
-            Ok(content) => content,
-            Err(why) => {
-                self.refusal = Some((Reason::Invalid, why.clone()));
-                return;
-            }
-        };
-        if let Some(refusal) = unsupported(content) {
-            self.refusal = Some(refusal);
-            return;
-        }
-        self.lost = false;
-        let Some(key) = key_of(content) else {
-            self.good = Some(content.clone());
-            self.refusal = None;
-            return;
-        };
-        let known = keys.get(key).is_some();
-        // The heartbeat runs without its key, and says so itself.
-        if known || matches!(content, Content::Node(_)) {
-            self.good = Some(content.clone());
-        }
-        self.refusal = match (missing.get(key), known) {
-            (None, true) => None,
-            (None, false) => Some((Reason::SecretMissing, format!("{key} is not known yet"))),
-            (Some(why), true) => Some((
-                Reason::SecretMissing,
-                format!("{why}; what it was before is still used"),
-            )),
-            (Some(why), false) => Some((Reason::SecretMissing, why.clone())),
-        };
-    }
-
-    fn acceptance(&self, told: &Told) -> Option<Acceptance> {
-        told.router.as_ref()?;
-        let generation = match &told.content {
-            Ok(Content::Router(config)) => config.generation,
-            Ok(Content::Node(_)) | Err(_) => 0,
-        };
-        let (reason, message) = match &self.refusal {
-            None => (Reason::Valid, String::new()),
-            Some((reason, message)) => (*reason, message.clone()),
-        };
-        Some(Acceptance {
-            generation,
-            accepted: self.refusal.is_none(),
-            reason,
-            message,
-        })
-    }
-}
-
-/// Why this agent cannot run `content`, whatever else there is.
-fn unsupported(content: &Content) -> Option<(Reason, String)> {
-    match content {
-        Content::Router(config) => {
-            let lacking = plan::unsupported(config)?;
-            Some((Reason::UnsupportedFeature, lacking))
-        }
-        Content::Node(_) => None,
-    }
-}
-
-fn key_of(content: &Content) -> Option<&SecretKey> {
-    match content {
-        Content::Router(config) => match &config.authentication {
-            NodeAuthentication::None => None,
-            NodeAuthentication::Password { secret } => Some(secret),
-        },
-        Content::Node(settings) => settings.heartbeat_key.as_ref(),
-    }
-}
-
-fn kept_message() -> String {
-    let minutes = KEPT.as_secs() / 60;
-    format!(
-        "it disappeared together with others and is kept for {minutes} minutes: was that meant?"
-    )
 }

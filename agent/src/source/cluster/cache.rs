@@ -7,64 +7,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::ByteString;
-use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
-use vipkeeper_crds::{NodeConfigSpec, NodeSettings, SecretKey};
 
-use crate::source::Keys;
-
-/// The form of the file; another is not read.
-const FORMAT: u32 = 1;
-
-/// Everything that an agent needs to serve what it served before.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Saved {
-    format: u32,
-    node: String,
-    /// The uid of kube-system.
-    pub(super) cluster: String,
-    /// In the order in which they came.
-    pub(super) objects: Vec<SavedObject>,
-    pub(super) keys: Vec<SavedKey>,
-}
-
-/// A NodeConfig as it is in force: of a router, or the node's own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct SavedObject {
-    pub(super) name: String,
-    pub(super) uid: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) config: Option<Box<NodeConfigSpec>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) settings: Option<NodeSettings>,
-}
-
-/// A key with its value, which is why nothing here can be printed.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct SavedKey {
-    #[serde(flatten)]
-    pub(super) key: SecretKey,
-    pub(super) value: ByteString,
-}
-
-impl Saved {
-    pub(super) fn new(node: &str, cluster: String, objects: Vec<SavedObject>, keys: &Keys) -> Self {
-        let keys = keys.iter().map(|(key, value)| SavedKey {
-            key: key.clone(),
-            value: ByteString(value.to_vec()),
-        });
-        Self {
-            format: FORMAT,
-            node: node.to_owned(),
-            cluster,
-            objects,
-            keys: keys.collect(),
-        }
-    }
-}
+use super::saved::{FORMAT, Saved};
 
 /// The file.
 #[derive(Clone, Debug)]

@@ -20,8 +20,9 @@ use vipkeeper_crds::SecretKey;
 
 use super::Roster;
 use super::assignment::{Assignment, Definitions};
-use super::cache::{Cache, Saved};
+use super::cache::Cache;
 use super::pauses::Pauses;
+use super::saved::Saved;
 use super::server::{Server, Unanswered};
 use super::slices::{SavedEndpoints, Slices};
 use super::told::Told;
@@ -106,13 +107,13 @@ impl Follower {
         let mut slices = Slices::new(server.clone(), endpoints);
         let mut in_force = assignment.in_force();
         slices.follow(&in_force.configs, cluster);
-        in_force.endpoints = slices.endpoints().clone();
+        in_force.endpoints = Arc::clone(slices.endpoints());
         let waits = slices.waits_until(Instant::now()).is_some();
         let verified = assignment.is_verified() && !waits;
         let first = if waits {
             Desired::default()
         } else {
-            Desired::new(in_force, verified.into())
+            in_force.numbered(verified.into())
         };
         if verified {
             info!(routers = first.configs.len(), path = %cache.path().display(), "serving what was verified before");
@@ -369,7 +370,7 @@ impl Follower {
         if self.slices.waits_until(Instant::now()).is_some() {
             return;
         }
-        in_force.endpoints = self.slices.endpoints().clone();
+        in_force.endpoints = Arc::clone(self.slices.endpoints());
         let trouble = self.trouble.iter().map(|reason| Diagnosis {
             file: "API server".to_owned(),
             position: Position::START,

@@ -8,6 +8,7 @@ mod saved;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -47,15 +48,24 @@ enum Told {
     Gone(EndpointSlice),
 }
 
+/// A slice's namespace and name.
+type SliceId = (String, String);
+/// Configurations, and the cluster's identity.
+type Followed = (Arc<[NodeConfigSpec]>, Option<String>);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Slices {
     server: Server,
     /// What slices say, in the order of their names.
-    slices: BTreeMap<(String, String), EndpointSlice>,
-    endpoints: Endpoints,
+    slices: BTreeMap<SliceId, EndpointSlice>,
+    /// Which of them each Service has.
+    owned: BTreeMap<ServiceName, BTreeSet<SliceId>>,
+    endpoints: Arc<Endpoints>,
     /// The Services of which something is known, be it that they have no slices.
     known: BTreeSet<ServiceName>,
+    /// Of what the Services were read that are followed: the same need not be read again.
+    followed: Option<Followed>,
     /// Until when the others keep configurations waiting.
     waiting: BTreeMap<ServiceName, Instant>,
     watches: BTreeMap<ServiceName, AbortHandle>,
@@ -74,7 +84,9 @@ impl Slices {
         let mut slices = Self {
             server,
             slices: BTreeMap::new(),
-            endpoints: Endpoints::default(),
+            owned: BTreeMap::new(),
+            endpoints: Arc::default(),
+            followed: None,
             known: BTreeSet::new(),
             waiting: BTreeMap::new(),
             watches: BTreeMap::new(),
@@ -93,7 +105,12 @@ impl Slices {
     }
 
     /// Follows the Services that `configs` name, of the cluster with this identity, and forgets all others.
-    pub(super) fn follow(&mut self, configs: &[NodeConfigSpec], cluster: Option<&str>) {
+    pub(super) fn follow(&mut self, configs: &Arc<[NodeConfigSpec]>, cluster: Option<&str>) {
+        let now = (Arc::clone(configs), cluster.map(str::to_owned));
+        if self.followed.as_ref() == Some(&now) {
+            return;
+        }
+        self.followed = Some(now);
         let wanted: BTreeSet<ServiceName> = services(configs).collect();
         self.watches.retain(|service, watch| {
             let stays = wanted.contains(service);
@@ -124,9 +141,10 @@ impl Slices {
         }
         if !self.known.is_subset(&wanted) {
             self.known.retain(|service| wanted.contains(service));
-            self.endpoints.retain(|service| wanted.contains(service));
+            Arc::make_mut(&mut self.endpoints).retain(|service| wanted.contains(service));
             self.slices
                 .retain(|_, slice| service_of(slice).is_some_and(|s| wanted.contains(&s)));
+            self.owned.retain(|service, _| wanted.contains(service));
             self.is_dirty = true;
         }
     }
@@ -138,7 +156,7 @@ impl Slices {
     }
 
     /// What is known.
-    pub(super) const fn endpoints(&self) -> &Endpoints {
+    pub(super) const fn endpoints(&self) -> &Arc<Endpoints> {
         &self.endpoints
     }
 
@@ -162,11 +180,9 @@ impl Slices {
                     return;
                 }
                 let names: BTreeSet<_> = all.iter().map(id).collect();
-                let own = self.slices.iter();
-                let own = own.filter(|(_, slice)| service_of(slice).as_ref() == Some(&service));
-                let gone: Vec<_> = own.map(|(id, _)| id.clone()).collect();
-                for id in gone.into_iter().filter(|id| !names.contains(id)) {
-                    self.lose(&id);
+                let own = self.owned.get(&service).cloned().unwrap_or_default();
+                for id in own.difference(&names) {
+                    self.lose(id);
                 }
                 all.into_iter().for_each(|slice| self.set(slice));
                 self.waiting.remove(&service);
@@ -192,17 +208,26 @@ impl Slices {
             labels: service.map(|s| BTreeMap::from([(SERVICE_LABEL.to_owned(), s)])),
             ..kube::api::ObjectMeta::default()
         };
-        self.endpoints.set_slice(&slice);
         let id = (namespace, name);
         if self.slices.get(&id) != Some(&slice) {
+            self.lose(&id);
+            Arc::make_mut(&mut self.endpoints).set_slice(&slice);
             self.is_dirty = true;
+            if let Some(service) = service_of(&slice) {
+                self.owned.entry(service).or_default().insert(id.clone());
+            }
             self.slices.insert(id, slice);
         }
     }
 
-    fn lose(&mut self, id: &(String, String)) {
-        self.endpoints.remove_slice(&id.0, &id.1);
-        self.is_dirty |= self.slices.remove(id).is_some();
+    fn lose(&mut self, id: &SliceId) {
+        if let Some(slice) = self.slices.remove(id) {
+            if let Some(own) = service_of(&slice).and_then(|s| self.owned.get_mut(&s)) {
+                own.remove(id);
+            }
+            Arc::make_mut(&mut self.endpoints).remove_slice(&id.0, &id.1);
+            self.is_dirty = true;
+        }
     }
 
     /// When the file is to be written.
@@ -218,8 +243,8 @@ impl Slices {
         self.is_dirty = false;
         self.save_at = Instant::now() + SAVING;
         let all = self.known.iter().map(|service| {
-            let own = self.slices.values();
-            let own = own.filter(|slice| service_of(slice).as_ref() == Some(service));
+            let own = self.owned.get(service).into_iter().flatten();
+            let own = own.filter_map(|id| self.slices.get(id));
             (service.clone(), own.cloned().collect())
         });
         let saved = SavedEndpoints::new(node, cluster, all.collect());
@@ -238,7 +263,7 @@ fn services(configs: &[NodeConfigSpec]) -> impl Iterator<Item = ServiceName> {
     servers.filter_map(ServiceName::of)
 }
 
-fn id(slice: &EndpointSlice) -> (String, String) {
+fn id(slice: &EndpointSlice) -> SliceId {
     (slice.namespace().unwrap_or_default(), slice.name_any())
 }
 

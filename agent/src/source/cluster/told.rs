@@ -1,10 +1,14 @@
 //! A NodeConfig as the API server tells it. One that cannot be read is told as well: it must not hide the others.
 
+use std::sync::Arc;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use kube::core::DynamicObject;
 use vipkeeper_crds::status::NodeConfigStatus;
-use vipkeeper_crds::{NodeConfigObjectSpec, NodeConfigSpec, NodeSettings};
+use vipkeeper_crds::{
+    NodeConfigObjectSpec, NodeConfigShard, NodeConfigSpec, NodeSettings, ShardSet,
+};
 
 /// An object.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,20 +18,39 @@ pub(super) struct Told {
     pub(super) created: Option<Time>,
     /// The router, or none for the node's own object; empty if not even that can be read.
     pub(super) router: Option<String>,
+    /// Whether it has servers of the router alone, also where they cannot be read.
+    pub(super) is_shard: bool,
     pub(super) confirm: Option<String>,
     /// What it says, or why that cannot be read.
     pub(super) content: Result<Content, String>,
     /// What this node reported last.
-    pub(super) status: Option<NodeConfigStatus>,
+    pub(super) status: Option<Arc<NodeConfigStatus>>,
 }
 
-/// What a NodeConfig is about.
+/// What a NodeConfig is about. Shared, so that nothing is copied where nothing changes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Content {
     /// One router.
-    Router(Box<NodeConfigSpec>),
+    Router(Arc<Main>),
+    /// Some of the servers of one.
+    Shard(Arc<Shard>),
     /// The node.
     Node(NodeSettings),
+}
+
+/// What the node does for a router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Main {
+    pub(super) config: Arc<NodeConfigSpec>,
+    /// Where its servers are; in itself without one.
+    pub(super) set: Option<ShardSet>,
+}
+
+/// Some of the servers of a router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shard {
+    pub(super) router: String,
+    pub(super) shard: NodeConfigShard,
 }
 
 impl Told {
@@ -36,16 +59,18 @@ impl Told {
         let field = |name: &str| object.data.get(name).cloned().unwrap_or_default();
         let spec = field("spec");
         let text = |name: &str| spec.get(name)?.as_str().map(str::to_owned);
+        let status: Option<NodeConfigStatus> = serde_json::from_value(field("status")).ok();
         Self {
             name: object.name_any(),
             uid: object.uid().unwrap_or_default(),
             created: object.creation_timestamp(),
             router: text("router"),
+            is_shard: spec.get("shard").is_some(),
             confirm: text("confirm"),
             content: serde_path_to_error::deserialize(&spec)
                 .map_err(|error| format!("spec.{}: {}", error.path(), error.inner()))
                 .and_then(|spec| content(spec, node)),
-            status: serde_json::from_value(field("status")).ok(),
+            status: status.map(Arc::new),
         }
     }
 }
@@ -56,8 +81,8 @@ fn content(spec: NodeConfigObjectSpec, node: &str) -> Result<Content, String> {
         router,
         confirm: _,
         config,
-        shard_set: _,
-        shard: _,
+        shard_set,
+        shard,
         settings,
     } = spec;
     if node_name != node {
@@ -66,9 +91,17 @@ fn content(spec: NodeConfigObjectSpec, node: &str) -> Result<Content, String> {
     let Some(router) = router else {
         return Ok(Content::Node(settings.unwrap_or_default()));
     };
-    let config = config.ok_or("spec.config: it is missing")?;
+    let config = match (config, shard) {
+        (Some(config), None) => config,
+        (None, Some(shard)) => return Ok(Content::Shard(Arc::new(Shard { router, shard }))),
+        (Some(_), Some(_)) => return Err("spec.shard: there is spec.config as well".to_owned()),
+        (None, None) => return Err("spec.config: it is missing".to_owned()),
+    };
     if config.router != router || config.node_name != node_name {
         return Err("spec.config: it is for another router or node".to_owned());
     }
-    Ok(Content::Router(Box::new(config)))
+    Ok(Content::Router(Arc::new(Main {
+        config: Arc::new(config),
+        set: shard_set,
+    })))
 }

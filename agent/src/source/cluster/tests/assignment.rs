@@ -1,5 +1,6 @@
 //! The assignment, which knows no server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -7,10 +8,11 @@ use vipkeeper_crds::SecretKey;
 use vipkeeper_crds::conditions::Reason;
 use vipkeeper_vrrp::Time;
 
-use super::super::assignment::{Assignment, Definitions, KEPT};
+use super::super::assignment::{Assignment, Definitions};
 use super::super::cache::Cache;
+use super::super::object::KEPT;
 use super::super::told::Told;
-use super::object;
+use super::{object, restarted};
 use crate::scratch::Directory;
 use crate::source::Severity;
 
@@ -50,17 +52,7 @@ fn assigned(routers: &[&str]) -> Assignment {
 
 fn routers(assignment: &Assignment) -> Vec<String> {
     let configs = assignment.in_force().configs;
-    configs.into_iter().map(|config| config.router).collect()
-}
-
-/// What a process finds that begins with what this one saved.
-fn restarted(assignment: &Assignment) -> Assignment {
-    let directory = Directory::new();
-    let cache = Cache::new(directory.path(), "a");
-    cache.write(&assignment.saved("a").unwrap()).unwrap();
-    let mut next = Assignment::new(cache.read());
-    next.settle();
-    next
+    configs.iter().map(|config| config.router.clone()).collect()
 }
 
 #[test]
@@ -207,7 +199,7 @@ fn what_this_agent_cannot_do_keeps_what_it_ran() {
 fn what_only_the_agent_before_could_do_is_an_error_so_that_it_is_not_taken_over() {
     let mut newer = assigned(&["web"]).saved("a").unwrap();
     let config = newer.objects[0].config.as_mut().unwrap();
-    config.requires = vec!["Teleportation".to_owned()];
+    Arc::make_mut(config).requires = vec!["Teleportation".to_owned()];
     let mut older = Assignment::new(Some(newer));
     older.settle();
     let findings = older.in_force().findings;

@@ -7,13 +7,14 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use vipkeeper_crds::NodeConfigSpec;
 
 use super::super::Roster;
 use super::super::cache::Cache;
 use super::super::follower::Follower;
 use super::super::server::Server;
-use super::node_config;
 use super::world::World;
+use super::{main_of, node_config, shard_of};
 use crate::scratch::Directory;
 use crate::source::Desired;
 
@@ -63,8 +64,8 @@ impl Followed {
 
     /// Ends it as a killed process ends, once nothing is being written any more.
     async fn kill(self, directory: &Directory) {
-        let in_force = self.routers();
-        eventually("the cache", || cached(directory) == in_force).await;
+        let in_force = Arc::clone(&self.desired.borrow().configs);
+        eventually("the cache", || cached(directory) == *in_force).await;
         self.task.abort();
         assert!(self.task.await.unwrap_err().is_cancelled());
         drop(self.in_charge);
@@ -88,12 +89,12 @@ fn plain(router: &str) -> serde_json::Value {
     node_config(router, |_| {})
 }
 
-/// The routers in the cache.
-fn cached(directory: &Directory) -> Vec<String> {
+/// What routers do, in the cache.
+fn cached(directory: &Directory) -> Vec<NodeConfigSpec> {
     let cache = Cache::new(directory.path(), "a");
     let objects = cache.read().map_or_else(Vec::new, |saved| saved.objects);
     let configs = objects.into_iter().filter_map(|object| object.config);
-    configs.map(|config| config.router).collect()
+    configs.map(Arc::unwrap_or_clone).collect()
 }
 
 #[tokio::test]
@@ -279,4 +280,60 @@ async fn after_a_restore_from_a_backup_what_the_backup_has_is_followed() {
     world.apply(plain("new"));
     followed.until_routers(&["a", "b", "c", "new"]).await;
     followed.kill(&directory).await;
+}
+
+/// The servers that run, and of which generation.
+fn served(desired: &Desired) -> Vec<(&str, i64)> {
+    let servers = desired.configs.iter().flat_map(|config| &config.servers);
+    servers
+        .map(|s| (s.name.name.as_str(), s.generation))
+        .collect()
+}
+
+#[tokio::test]
+async fn servers_in_shards_are_in_force_and_each_shard_has_its_own_to_report() {
+    let (world, client) = World::start().await;
+    let directory = Directory::new();
+    let all = [
+        main_of(1, &["0", "1"]),
+        shard_of("web-0", 1, "0", [("b", 1)]),
+        shard_of("web-1", 1, "1", [("a", 1)]),
+    ];
+    world.have_only(&all);
+    let mut followed = Followed::start(&client, &directory);
+    followed
+        .until("a whole set", |d| served(d) == [("a", 1), ("b", 1)])
+        .await;
+    world.apply(shard_of("web-0", 1, "0", [("c", 1)]));
+    followed
+        .until("an edit", |d| served(d) == [("a", 1), ("c", 1)])
+        .await;
+    let has = |followed: &Followed| -> Vec<(String, usize)> {
+        let roster = Arc::clone(&followed.roster.borrow());
+        let roster = roster.iter();
+        roster.map(|a| (a.name.clone(), a.servers.len())).collect()
+    };
+    let each = [("web", 0), ("web-0", 1), ("web-1", 1)];
+    let each = each.map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(has(&followed), each);
+
+    // One is lost, by a list, and the other as it was at first.
+    world.have_only(&all[..2]);
+    world.compact();
+    followed
+        .until("a finding", |d| {
+            let mut findings = d.findings.iter();
+            findings.any(|f| {
+                f.message
+                    .starts_with("shard 1 of set 0000000000000001 is missing")
+            })
+        })
+        .await;
+    let desired = Arc::clone(&followed.desired.borrow());
+    assert_eq!(served(&desired), [("a", 1), ("b", 1), ("c", 1)]);
+    followed.kill(&directory).await;
+    world.go_away(true);
+    let after = Followed::start(&client, &directory);
+    assert_eq!(after.desired.borrow().configs, desired.configs);
+    after.kill(&directory).await;
 }

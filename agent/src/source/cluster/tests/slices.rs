@@ -73,6 +73,14 @@ async fn a_configuration_comes_with_its_endpoints_and_they_are_followed() {
     world.go_away(false);
     followed.until("the third", |d| has(d, &["10.0.0.3"])).await;
     assert!(world.slice_lists() > 1);
+    // A slice that is lost meanwhile is not in the list.
+    let mut second = slice(&["10.0.0.4"]);
+    second["metadata"]["name"] = "web-2".into();
+    world.apply_slice(second);
+    let both = ["10.0.0.3", "10.0.0.4"];
+    followed.until("a second slice", |d| has(d, &both)).await;
+    world.lose_slice("web-2");
+    followed.until("its end", |d| has(d, &["10.0.0.3"])).await;
 }
 
 #[tokio::test]

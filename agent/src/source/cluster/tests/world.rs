@@ -103,6 +103,16 @@ impl World {
         self.wake.send(true).ok();
     }
 
+    /// The slice is not there any more, and watchers are told that they are too far behind.
+    pub(super) fn lose_slice(&self, name: &str) {
+        let line = json!({"type": "ERROR", "object": too_old()});
+        let mut inner = self.inner();
+        inner.slices.remove(name).unwrap();
+        inner.slice_history.push(format!("{line}\n"));
+        drop(inner);
+        self.wake.send(true).ok();
+    }
+
     /// How often slices were listed.
     pub(super) fn slice_lists(&self) -> usize {
         self.inner().slice_lists
@@ -159,11 +169,7 @@ impl World {
 
     /// Watchers are told that they are too far behind.
     pub(super) fn compact(&self) {
-        let status = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": "too old resource version", "reason": "Expired", "code": 410,
-        });
-        self.tell("ERROR", status);
+        self.tell("ERROR", too_old());
     }
 
     /// How often everything was listed.
@@ -195,6 +201,13 @@ impl World {
             // Not 503, after which the client would try again by itself.
             .then(|| (StatusCode::INTERNAL_SERVER_ERROR, "away").into_response())
     }
+}
+
+fn too_old() -> Value {
+    json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "too old resource version", "reason": "Expired", "code": 410,
+    })
 }
 
 fn unknown() -> Response {
