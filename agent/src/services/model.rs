@@ -40,6 +40,7 @@ use member::{Health, Leaving, Member, Place};
 use quorum::Weights;
 
 pub use report::{MemberStanding, Report, Standing};
+pub(super) use words::{FirewallKey, firewall_key};
 
 /// A real server that leaves is looked at no earlier than this: connections that were on their way have arrived by then.
 const SETTLING: Duration = Duration::from_secs(2);
@@ -191,14 +192,14 @@ impl Model {
             if !server.is_some_and(|server| slot.masquerades(server)) {
                 continue;
             }
-            match words::firewall_key(key) {
-                words::FirewallKey::Traffic(traffic) => {
+            match firewall_key(key) {
+                FirewallKey::Traffic(traffic) => {
                     rules.masqueraded.insert(traffic);
                 }
-                words::FirewallKey::Mark(mark) => {
+                FirewallKey::Mark(mark) => {
                     rules.masqueraded_marks.insert(mark);
                 }
-                words::FirewallKey::None => {}
+                FirewallKey::None => {}
             }
         }
         rules
