@@ -16,7 +16,9 @@ use super::table::{Entry, Table};
 /// Where the kernel shows settings.
 pub const DIRECTORY: &str = "/proc/sys";
 /// What each of them should be.
-const WANTED: u32 = 1;
+pub const WANTED: u32 = 1;
+/// Where those of IPVS are below it, if the kernel has IPVS.
+const IPVS: &str = "net/ipv4/vs";
 
 /// A setting of the network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -250,6 +252,12 @@ impl SystemSettings {
             self.set(setting, original)?;
         }
         Ok(is_ours)
+    }
+
+    /// Whether the kernel has IPVS, as far as can be seen here: its module is loaded, or it is built in.
+    #[must_use]
+    pub fn has_ipvs(&self) -> bool {
+        self.directory.join(IPVS).is_dir()
     }
 
     fn read(&self, setting: Setting) -> io::Result<u32> {
