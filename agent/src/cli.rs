@@ -106,6 +106,14 @@ pub enum Verb {
         #[arg(long, default_value = STATE_DIR)]
         state_dir: PathBuf,
     },
+    /// Prepare this machine for virtual servers, once: load IPVS by modprobe, and set net.ipv4.vs.* and IPv4 forwarding
+    /// as they need them until the machine restarts. For an init container that has the privileges. Exit with 0 also
+    /// where something cannot be done, which is told: agents say what is lacking.
+    Prepare {
+        /// Where the machine's file system is, with its /proc.
+        #[arg(long, default_value = "/")]
+        root: PathBuf,
+    },
     /// Check manifests: exit with 0 if they have no errors, 1 if they have, 2 if they cannot be read.
     Check {
         /// The directory.

@@ -18,6 +18,7 @@ pub mod monitor;
 pub mod netlink;
 pub mod network;
 pub mod plan;
+pub mod prepare;
 pub mod probe;
 pub mod record;
 pub mod ring;

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use vipkeeper_agent::cli::{Cli, LogFormat, Output, Place, RunArgs, Verb};
 use vipkeeper_agent::drain::Request;
 use vipkeeper_agent::guardian::{self, Role};
-use vipkeeper_agent::{admin, check, cleanup, cli, client, record, runtime};
+use vipkeeper_agent::{admin, check, cleanup, cli, client, prepare, record, runtime};
 
 fn main() -> ExitCode {
     let arguments = Cli::parse();
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
             let state_dir = cli::scoped(&state_dir, &instance);
             cleanup::run(&instance, &state_dir, &mut io::stdout())
         }
+        Some(Verb::Prepare { root }) => prepare::run(&root, &mut io::stdout()),
         Some(Verb::Check { manifests, node }) => {
             return check::run(&manifests, node.as_deref(), &mut io::stdout()).into();
         }

@@ -14,6 +14,7 @@ mod checks;
 mod composition;
 mod conditions;
 mod inventory;
+mod lacks;
 mod servers;
 #[cfg(test)]
 mod tests;

@@ -30,10 +30,10 @@ pub enum Verb {
     ///
     /// Exit code 0 if every router is Ready and has no abnormal condition, 1 if one is not, 2 if nothing could be asked.
     Status(StatusArgs),
-    /// Tell why this node holds a router's addresses, and the others do not
+    /// Tell why this node holds a router's addresses, and the others do not; or why a virtual server serves, or does not
     ///
-    /// Compiles the cluster's objects as the operator does. Exit code 0 if the router is accepted and Ready, 1 if it is
-    /// not, 2 if nothing could be asked or there is no such router.
+    /// Of a router it compiles the cluster's objects as the operator does. Exit code 0 if the router or virtual server is
+    /// accepted and Ready, 1 if it is not, 2 if nothing could be asked or there is no such object.
     Why(WhyArgs),
     /// Move all virtual addresses away from a node, and keep them away
     ///
@@ -87,9 +87,12 @@ pub struct StatusArgs {
 /// Of `why`.
 #[derive(Clone, Debug, Args)]
 pub struct WhyArgs {
-    /// The router.
-    #[arg(value_name = "ROUTER")]
-    pub router: String,
+    /// A router's name; or a virtual server: NAMESPACE/NAME, or virtualserver/NAME (vks/NAME).
+    #[arg(value_name = "ROUTER | NAMESPACE/NAME")]
+    pub target: String,
+    /// The namespace of the virtual server. Default: the context's.
+    #[arg(short, long, value_name = "NAME")]
+    pub namespace: Option<String>,
     /// Write all of it as data instead of text.
     #[arg(short, long, value_enum, value_name = "FORMAT")]
     pub output: Option<Format>,

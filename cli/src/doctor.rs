@@ -1,6 +1,7 @@
 //! `doctor`: the installation, from what each agent reports of its own node, the operator's Lease and the definitions.
 
 mod examination;
+mod servers;
 
 use std::io::Write;
 
@@ -10,11 +11,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client};
 use serde::Serialize;
+use vipkeeper_crds::VirtualServer;
 use vipkeeper_crds::status::CheckStatus;
 
 use crate::cli::{Cli, DoctorArgs};
 use crate::client::{self, Unanswered, find};
-use crate::objects::Objects;
+use crate::objects::{self, CONFIGS, Objects, ROUTERS, SERVERS};
 use crate::table::Table;
 use crate::{Outcome, output};
 
@@ -24,11 +26,7 @@ const LEASE: &str = "vipkeeper-operator";
 const LEASES: &str = "leases.coordination.k8s.io";
 const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
 /// The definitions that an installation has.
-const OURS: [&str; 3] = [
-    "nodeconfigs.vipkeeper.io",
-    "settings.vipkeeper.io",
-    "virtualrouters.vipkeeper.io",
-];
+const OURS: [&str; 4] = [CONFIGS, "settings.vipkeeper.io", ROUTERS, SERVERS];
 
 /// Everything that is looked at.
 #[derive(Debug)]
@@ -39,6 +37,8 @@ pub(crate) struct Patient {
     lease: Result<Option<Lease>, String>,
     namespace: String,
     objects: Objects,
+    /// The VirtualServers; or why they cannot be asked for.
+    servers: Result<Vec<VirtualServer>, String>,
 }
 
 /// The answer.
@@ -50,13 +50,15 @@ pub(crate) struct Report {
     nodes: Vec<NodeReport>,
     /// What is not as it should be with VirtualRouters.
     routers: Vec<Check>,
+    /// What is not as it should be with VirtualServers, but for what their nodes lack.
+    servers: Vec<Check>,
 }
 
 /// Something that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Check {
-    /// What was looked at, in one word; the name of a router.
+    /// What was looked at, in one word; the name of a router or virtual server.
     name: String,
     status: CheckStatus,
     message: String,
@@ -81,8 +83,10 @@ pub(crate) async fn run(
 ) -> anyhow::Result<Outcome> {
     let client = client::client(cli).await?;
     let missing = missing(&client).await?;
+    // Definitions that are older than VirtualServers have everything else.
+    let is_blind = |missing: &Vec<&str>| missing.iter().any(|name| *name != SERVERS);
     let objects = match &missing {
-        Ok(missing) if !missing.is_empty() => Objects::default(),
+        Ok(missing) if is_blind(missing) => Objects::default(),
         Ok(_) | Err(_) => Objects::read(&client).await?,
     };
     let leases: Api<Lease> = Api::namespaced(client.clone(), &args.namespace);
@@ -91,6 +95,7 @@ pub(crate) async fn run(
         lease: permitted(find(LEASES, leases.get(LEASE)).await)?,
         namespace: args.namespace.clone(),
         objects,
+        servers: permitted(objects::servers(&client).await)?,
     };
     let report = examination::examine(&patient, &Time(Timestamp::now()));
     let text = match args.output {
@@ -137,7 +142,8 @@ fn outcome(report: &Report) -> Outcome {
         .installation
         .iter()
         .chain(nodes)
-        .chain(&report.routers);
+        .chain(&report.routers)
+        .chain(&report.servers);
     if all.any(|check| check.status == CheckStatus::Failure) {
         Outcome::Bad
     } else {
@@ -179,6 +185,8 @@ fn text(report: &Report, all: bool) -> String {
     }
     let routers = report.routers.iter();
     remarks.extend(routers.map(|c| (c.status, format!("VirtualRouter {}: {}", c.name, c.message))));
+    let servers = report.servers.iter();
+    remarks.extend(servers.map(|c| (c.status, format!("VirtualServer {}: {}", c.name, c.message))));
     // Failures first; the sort is stable.
     remarks.sort_by_key(|(status, _)| std::cmp::Reverse(*status));
     if !remarks.is_empty() {

@@ -10,7 +10,7 @@ use serde_json::json;
 use vipkeeper_crds::status::{CandidateStatus, ElectionState, NodeConfigStatus, NodeInventory};
 use vipkeeper_crds::{NodeConfig, VirtualRouter, VirtualServer};
 
-use crate::client::{Unanswered, answer};
+use crate::client::{Unanswered, answer, find};
 
 /// The names of resources in questions and errors.
 pub(crate) const ROUTERS: &str = "virtualrouters.vipkeeper.io";
@@ -56,7 +56,8 @@ impl Objects {
 
     /// What `node` does for `router`.
     pub(crate) fn config(&self, router: &str, node: &str) -> Option<&NodeConfig> {
-        let mut configs = self.configs.iter();
+        // Shards have servers alone.
+        let mut configs = self.configs.iter().filter(|c| c.spec.shard.is_none());
         configs.find(|c| c.spec.router.as_deref() == Some(router) && c.spec.node_name == node)
     }
 
@@ -77,6 +78,25 @@ pub(crate) async fn routers(client: &Client) -> Result<Vec<VirtualRouter>, Unans
     let api: Api<VirtualRouter> = Api::all(client.clone());
     let list = answer("list", ROUTERS, api.list(&ListParams::default())).await?;
     Ok(list.items)
+}
+
+/// The VirtualRouter of this name.
+pub(crate) async fn router(
+    client: &Client,
+    name: &str,
+) -> Result<Option<VirtualRouter>, Unanswered> {
+    let api: Api<VirtualRouter> = Api::all(client.clone());
+    find(ROUTERS, api.get(name)).await
+}
+
+/// The VirtualServer of this name.
+pub(crate) async fn server(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<VirtualServer>, Unanswered> {
+    let api: Api<VirtualServer> = Api::namespaced(client.clone(), namespace);
+    find(SERVERS, api.get(name)).await
 }
 
 /// All VirtualServers; none where the definitions are older than they.

@@ -18,6 +18,7 @@ use crate::remedy::{is_abnormal, remedy};
 use crate::table::Table;
 use crate::{Outcome, age, client, objects, output};
 use servers::ServerReport;
+pub(crate) use servers::report as of_server;
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
-use vipkeeper_crds::{NodeConfig, VirtualRouter};
+use vipkeeper_crds::{NodeConfig, VirtualRouter, VirtualServer};
 
 use crate::objects::Objects;
 
@@ -36,6 +36,23 @@ pub(crate) fn router(name: &str, patch: Value) -> VirtualRouter {
     });
     merge(&mut object, patch);
     serde_json::from_value(object).unwrap()
+}
+
+/// A virtual server of the namespace `shop` on the router `web`, with `patch` laid over it.
+pub(crate) fn server(name: &str, patch: Value) -> VirtualServer {
+    let mut object = json!({
+        "apiVersion": "vipkeeper.io/v1alpha1", "kind": "VirtualServer",
+        "metadata": {"namespace": "shop", "name": name, "generation": 1},
+        "spec": {"routerRef": {"name": "web"}},
+    });
+    merge(&mut object, patch);
+    serde_json::from_value(object).unwrap()
+}
+
+/// A condition as an object has it.
+pub(crate) fn condition(kind: &str, status: &str, reason: &str) -> Value {
+    json!({"type": kind, "status": status, "reason": reason, "message": "because",
+        "lastTransitionTime": "2027-01-15T08:00:00Z"})
 }
 
 /// A Linux node, with `patch` laid over it.

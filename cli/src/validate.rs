@@ -127,6 +127,34 @@ spec:
     }
 
     #[test]
+    fn virtual_servers_are_checked_with_what_is_among_the_files() {
+        let server = "---
+apiVersion: vipkeeper.io/v1alpha1
+kind: VirtualServer
+metadata: {namespace: shop, name: one}
+spec:
+  routerRef: {name: web}
+  ports: [{port: 80}]
+  realServers: [{address: 10.0.0.1}]
+";
+        // The router does not let anybody attach; one that is in the cluster may.
+        let (outcome, said) = checked(&format!("{GOOD}{server}"), false);
+        assert_eq!(outcome, Outcome::Bad);
+        assert!(
+            said.starts_with("-:11:21: error: spec.routerRef.name: "),
+            "{said}"
+        );
+        let (outcome, said) = checked(server, false);
+        assert_eq!(outcome, Outcome::Good, "{said}");
+        let (outcome, said) = checked(&server.replace("10.0.0.1", "10.0.0.300"), false);
+        assert_eq!(outcome, Outcome::Bad);
+        assert!(
+            said.starts_with("-:8:27: error: spec.realServers[0].address: "),
+            "{said}"
+        );
+    }
+
+    #[test]
     fn a_directory_is_its_manifests_and_a_missing_file_is_an_error() {
         let dir = std::env::temp_dir().join(format!("vk-validate-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();

@@ -1,6 +1,8 @@
-//! `why`: why this node holds a router's addresses, and the others do not.
+//! `why`: why this node holds a router's addresses, and the others do not; and why a virtual server serves, or does not.
 
 mod reasons;
+mod server;
+mod target;
 
 pub(crate) use reasons::of_withdrawal;
 
@@ -22,7 +24,8 @@ use crate::knowledge::Knowledge;
 use crate::objects::Objects;
 use crate::status::{Abnormal, by_family, report, sentence};
 use crate::table::Table;
-use crate::{Outcome, age, client, output};
+use crate::{Outcome, age, client, objects, output};
+use target::Target;
 
 /// How many nodes without a part the text lists.
 const BYSTANDERS: usize = 20;
@@ -84,13 +87,50 @@ pub(crate) async fn run(
     args: &WhyArgs,
     out: &mut impl Write,
 ) -> anyhow::Result<Outcome> {
+    let target = Target::of(&args.target, args.namespace.as_deref());
+    match target.map_err(anyhow::Error::msg)? {
+        Target::Router(name) => of_router(cli, args, &name, out).await,
+        Target::Server { namespace, name } => {
+            of_server(cli, args, namespace.as_deref(), &name, out).await
+        }
+    }
+}
+
+async fn of_server(
+    cli: &Cli,
+    args: &WhyArgs,
+    namespace: Option<&str>,
+    name: &str,
+    out: &mut impl Write,
+) -> anyhow::Result<Outcome> {
+    let client = client::client(cli).await?;
+    let namespace = namespace.unwrap_or(client.default_namespace()).to_owned();
+    let Some(server) = objects::server(&client, &namespace, name).await? else {
+        bail!("there is no VirtualServer {namespace}/{name}: `kubectl get vks -A` lists all");
+    };
+    let router = objects::router(&client, &server.spec.router_ref.name).await?;
+    let configs = objects::configs(&client, None).await?;
+    let explanation = server::explain(&server, router.as_ref(), &configs);
+    let text = match args.output {
+        Some(format) => output::data(&explanation, format)?,
+        None => server::text(&explanation, &Time(Timestamp::now())),
+    };
+    out.write_all(text.as_bytes())?;
+    Ok(server::outcome(&explanation))
+}
+
+async fn of_router(
+    cli: &Cli,
+    args: &WhyArgs,
+    name: &str,
+    out: &mut impl Write,
+) -> anyhow::Result<Outcome> {
     let client = client::client(cli).await?;
     let objects = Objects::read(&client).await?;
     let now = Time(Timestamp::now());
-    let Some(router) = objects.router(&args.router) else {
+    let Some(router) = objects.router(name) else {
         bail!(
-            "there is no VirtualRouter {}: `kubectl get vkr` lists all",
-            args.router
+            "there is no VirtualRouter {name}: `kubectl get vkr` lists all; a VirtualServer is named NAMESPACE/NAME"
         );
     };
     let explanation = explain(&objects, router, &now);

@@ -110,7 +110,7 @@ impl ConditionStatus {
     }
 }
 
-/// Why a condition is as it is.
+/// Why a condition is as it is. Of several that a condition of one type has, the first here is the gravest.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -186,12 +186,12 @@ pub enum Reason {
     IpvsMissing,
     /// `Degraded` of a VirtualServer: a node's kernel does not have the scheduler, or the persistence engine.
     SchedulerMissing,
-    /// `Degraded` of a VirtualServer: a setting of a node's kernel is not as it must be.
-    SettingMissing,
     /// `Degraded` of a VirtualServer: the Service that it refers to has no endpoints that are told of.
     ServiceMissing,
     /// `Degraded` of a VirtualServer: a service that is not ours has the address and port, or the mark.
     ForeignService,
+    /// `Degraded` of a VirtualServer: a setting of a node's kernel is not as it should be.
+    SettingMissing,
 }
 
 impl Reason {
@@ -250,13 +250,13 @@ impl Reason {
             Self::SchedulerMissing => {
                 "a node's kernel does not have the scheduler: load its module, or choose another"
             }
-            Self::SettingMissing => "a setting of a node's kernel is not as it must be",
             Self::ServiceMissing => {
                 "the Service has no endpoints: does it exist, with a selector that matches?"
             }
             Self::ForeignService => {
                 "IPVS has this service of somebody else: remove it there, or here"
             }
+            Self::SettingMissing => "a setting of a node's kernel is not as it should be",
         }
     }
 }

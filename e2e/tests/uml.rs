@@ -30,6 +30,8 @@ mod machine;
 mod methods;
 #[path = "uml/nftables.rs"]
 mod nftables;
+#[path = "uml/prepare.rs"]
+mod prepare;
 #[expect(dead_code, reason = "what netns needs of it")]
 #[path = "netns/scene.rs"]
 mod scene;
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         health::TESTS,
         survival::TESTS,
         table::TESTS,
+        prepare::TESTS,
     ];
     uml::main(ending::TESTS, &tests.concat())
 }

@@ -17,6 +17,9 @@ use super::outcome::{Answer, Failure, Lack, Stage, Stop};
 
 /// The user and the group `nobody`: who a script of an agent that is root runs as.
 const NOBODY: u32 = 65_534;
+/// Why there is no script where the agent is root and may not be anybody else.
+const UNDROPPABLE: &str = "is not run: it would be root, for the agent lacks the capabilities SETUID and SETGID, as in the \
+                           chart's container; use another type of probe";
 /// Where a script's programs are found.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -48,7 +51,7 @@ impl Question {
         let child = self
             .command(asked)
             .spawn()
-            .map_err(|error| failure(&error))?;
+            .map_err(|error| failure(&error, geteuid().is_root()))?;
         let mut group = Group::of(child);
         let status = group.0.wait().await?;
         judge(status, self.dynamic_weight)
@@ -93,11 +96,13 @@ impl Drop for Group {
     }
 }
 
-fn failure(error: &io::Error) -> Stop {
+fn failure(error: &io::Error, is_root: bool) -> Stop {
     match (error.kind(), error.raw_os_error()) {
         (_, Some(libc::EMFILE | libc::ENFILE)) => Stop::Lack(Lack::Descriptors),
         (_, Some(libc::ENOMEM)) => Stop::Lack(Lack::Memory),
         (_, Some(libc::EAGAIN)) => Stop::Lack(Lack::Processes),
+        // Of another user's scripts it is EACCES. Never as root instead: its privileges are those of the whole node.
+        (_, Some(libc::EPERM)) if is_root => Failure::Script(UNDROPPABLE).into(),
         (io::ErrorKind::NotFound, _) => Failure::Script("is not there").into(),
         (io::ErrorKind::PermissionDenied, _) => Failure::Script("may not be run").into(),
         _ => Failure::Script("cannot be run").into(),
@@ -135,6 +140,22 @@ mod tests {
             judge(ExitStatus::from_raw(9), true),
             Err(Failure::Signal(9).into())
         );
+    }
+
+    #[test]
+    fn a_root_that_may_not_be_nobody_is_told_apart_from_a_script_that_nobody_may_run() {
+        let words = |errno, is_root| match failure(&io::Error::from_raw_os_error(errno), is_root) {
+            Stop::Failure(failure) => failure.to_string(),
+            Stop::Lack(lack) => lack.as_str().to_owned(),
+        };
+        assert!(words(libc::EPERM, true).contains("SETUID and SETGID"));
+        assert!(
+            words(libc::EPERM, true).len() < 200,
+            "a status has room for 256"
+        );
+        for (errno, is_root) in [(libc::EPERM, false), (libc::EACCES, true)] {
+            assert_eq!(words(errno, is_root), "the script may not be run");
+        }
     }
 
     #[test]

@@ -44,6 +44,7 @@ use member::{Health, Leaving, Listed, Member, Place};
 use quorum::Weights;
 
 pub use report::{MemberStanding, Report, Standing};
+pub(super) use words::{FirewallKey, firewall_key};
 
 /// A real server that leaves is looked at no earlier than this: connections that were on their way have arrived by then.
 const SETTLING: Duration = Duration::from_secs(2);
@@ -209,8 +210,8 @@ impl Model {
             let Some(server) = server.filter(|server| slot.masquerades(server)) else {
                 continue;
             };
-            match words::firewall_key(key) {
-                words::FirewallKey::Traffic(traffic) => {
+            match firewall_key(key) {
+                FirewallKey::Traffic(traffic) => {
                     rules.masqueraded.insert(traffic);
                     let see_clients = slot.see_clients(server);
                     if let Some(endpoint) = words::endpoint(traffic)
@@ -219,10 +220,10 @@ impl Model {
                         rules.unmasqueraded.insert(endpoint, see_clients);
                     }
                 }
-                words::FirewallKey::Mark(mark) => {
+                FirewallKey::Mark(mark) => {
                     rules.masqueraded_marks.insert(mark);
                 }
-                words::FirewallKey::None => {}
+                FirewallKey::None => {}
             }
         }
         rules

@@ -11,12 +11,14 @@ use std::path::PathBuf;
 
 use vipkeeper_ipvs::{Family, Forwarding, Protocol, ServiceKey};
 
-use super::table::Table;
+use super::table::{Entry, Table};
 
 /// Where the kernel shows settings.
 pub const DIRECTORY: &str = "/proc/sys";
 /// What each of them should be.
-const WANTED: u32 = 1;
+pub const WANTED: u32 = 1;
+/// Where those of IPVS are below it, if the kernel has IPVS.
+const IPVS: &str = "net/ipv4/vs";
 
 /// A setting of the network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,49 +101,82 @@ impl Lack {
     /// The command that sets it.
     #[must_use]
     pub fn command(&self) -> String {
-        format!("sysctl -w {}={}", self.setting, self.wanted)
+        command([self])
     }
+}
+
+/// The one command that sets all `lacks`.
+pub fn command<'a>(lacks: impl IntoIterator<Item = &'a Lack>) -> String {
+    let mut command = "sysctl -w".to_owned();
+    for lack in lacks {
+        command.push_str(&format!(" {}={}", lack.setting, lack.wanted));
+    }
+    command
 }
 
 /// The settings that `table` needs, or is better with.
 #[must_use]
 pub fn wanted(table: &Table) -> BTreeMap<Setting, Importance> {
     let mut wanted = BTreeMap::new();
-    let mut want = |setting, importance: Importance| {
-        let known = wanted.entry(setting).or_insert(importance);
-        *known = importance.max(*known);
-    };
-    let firewall = table.firewall();
-    if !firewall.masqueraded.is_empty() || !firewall.masqueraded_marks.is_empty() {
-        want(Setting::Conntrack, Importance::Needed);
-    }
     for (key, entry) in table.services() {
-        want(Setting::ExpireNodestConn, Importance::Advised);
-        if entry.service().persistence.is_some() {
-            want(Setting::ExpireQuiescentTemplate, Importance::Advised);
-        }
-        match key {
-            ServiceKey::Address { protocol, .. } => match protocol {
-                Protocol::Tcp => want(Setting::SloppyTcp, Importance::Advised),
-                Protocol::Sctp => want(Setting::SloppySctp, Importance::Advised),
-                Protocol::Udp | Protocol::Other(_) => {}
-            },
-            ServiceKey::Mark { .. } => want(Setting::SloppyTcp, Importance::Advised),
-        }
-        let is_nat = |forwarding| forwarding == Forwarding::Masquerade;
-        if entry
-            .destinations()
-            .values()
-            .any(|to| is_nat(to.forwarding))
-        {
-            let forwarding = match key.family() {
-                Family::V4 => Setting::Ipv4Forwarding,
-                Family::V6 => Setting::Ipv6Forwarding,
-            };
-            want(forwarding, Importance::Needed);
-        }
+        wanted_for(table, *key, entry, &mut |setting, importance| {
+            let known = wanted.entry(setting).or_insert(importance);
+            *known = importance.max(*known);
+        });
     }
     wanted
+}
+
+/// Which of the `lacks` concern the service of `key` in `table`, and how much it matters to that one.
+#[must_use]
+pub fn concerning(table: &Table, key: ServiceKey, lacks: &[Lack]) -> Vec<Lack> {
+    let mut concerning = Vec::new();
+    if lacks.is_empty() {
+        return concerning;
+    }
+    if let Some(entry) = table.get(&key) {
+        wanted_for(table, key, entry, &mut |setting, importance| {
+            let lacks = lacks.iter().filter(|lack| lack.setting == setting);
+            concerning.extend(lacks.map(|&lack| Lack { importance, ..lack }));
+        });
+    }
+    concerning
+}
+
+/// Tells `want` each setting once that a service of `table` needs, or is better with.
+fn wanted_for(
+    table: &Table,
+    key: ServiceKey,
+    entry: &Entry,
+    want: &mut impl FnMut(Setting, Importance),
+) {
+    if table.is_masqueraded(key) {
+        want(Setting::Conntrack, Importance::Needed);
+    }
+    want(Setting::ExpireNodestConn, Importance::Advised);
+    if entry.service().persistence.is_some() {
+        want(Setting::ExpireQuiescentTemplate, Importance::Advised);
+    }
+    match key {
+        ServiceKey::Address { protocol, .. } => match protocol {
+            Protocol::Tcp => want(Setting::SloppyTcp, Importance::Advised),
+            Protocol::Sctp => want(Setting::SloppySctp, Importance::Advised),
+            Protocol::Udp | Protocol::Other(_) => {}
+        },
+        ServiceKey::Mark { .. } => want(Setting::SloppyTcp, Importance::Advised),
+    }
+    let is_nat = |forwarding| forwarding == Forwarding::Masquerade;
+    if entry
+        .destinations()
+        .values()
+        .any(|to| is_nat(to.forwarding))
+    {
+        let forwarding = match key.family() {
+            Family::V4 => Setting::Ipv4Forwarding,
+            Family::V6 => Setting::Ipv6Forwarding,
+        };
+        want(forwarding, Importance::Needed);
+    }
 }
 
 /// What is done about a setting that is not as it should be.
@@ -219,6 +254,12 @@ impl SystemSettings {
         Ok(is_ours)
     }
 
+    /// Whether the kernel has IPVS, as far as can be seen here: its module is loaded, or it is built in.
+    #[must_use]
+    pub fn has_ipvs(&self) -> bool {
+        self.directory.join(IPVS).is_dir()
+    }
+
     fn read(&self, setting: Setting) -> io::Result<u32> {
         let text = fs::read_to_string(self.directory.join(setting.path()))?;
         text.trim().parse().map_err(io::Error::other)
@@ -241,7 +282,6 @@ pub(super) mod tests {
     use vipkeeper_nft::{Endpoint, Ruleset};
 
     use super::super::fake::examples::{destination, entry, key, service};
-    use super::super::table::Entry;
     use super::*;
     use crate::scratch::Directory;
 
@@ -293,6 +333,47 @@ pub(super) mod tests {
         assert_eq!(wanted[&Setting::Conntrack], Importance::Needed);
         assert_eq!(wanted[&Setting::Ipv4Forwarding], Importance::Needed);
         assert!(!wanted.contains_key(&Setting::Ipv6Forwarding));
+    }
+
+    #[test]
+    fn a_lack_concerns_the_services_that_want_the_setting() {
+        let mut persistent = service(key(443));
+        persistent.persistence = Some(Persistence {
+            timeout: 300,
+            netmask: Netmask::whole(Family::V4),
+        });
+        let mut table: Table = [entry(80, &[(1, 1)]), Entry::new(persistent)]
+            .into_iter()
+            .collect();
+        let endpoint = Endpoint {
+            address: [192, 0, 2, 1].into(),
+            protocol: vipkeeper_nft::Protocol::Tcp,
+            port: 80,
+        };
+        table.set_firewall(Ruleset {
+            masqueraded: [endpoint.into()].into(),
+            ..Ruleset::default()
+        });
+        let directory = Directory::new();
+        let lacks = zeroes(&directory, Policy::Verify).lacks(&wanted(&table));
+        let of = |port| {
+            let own = concerning(&table, key(port), &lacks);
+            own.iter().map(|l| l.setting).collect::<Vec<_>>()
+        };
+        let translated = [
+            Setting::Conntrack,
+            Setting::ExpireNodestConn,
+            Setting::SloppyTcp,
+            Setting::Ipv4Forwarding,
+        ];
+        assert_eq!(of(80), translated);
+        let persistent = [
+            Setting::ExpireNodestConn,
+            Setting::ExpireQuiescentTemplate,
+            Setting::SloppyTcp,
+        ];
+        assert_eq!(of(443), persistent);
+        assert_eq!(of(8080), [], "there is no such service");
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use vipkeeper_ipvs::{Destination, DestinationKey, Service, ServiceKey};
 use vipkeeper_nft::Ruleset;
 
+use super::model::{FirewallKey, firewall_key};
+
 /// All services that should be there, each under its own key, and what our table of nftables does for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
@@ -34,6 +36,16 @@ impl Table {
     #[must_use]
     pub const fn firewall(&self) -> &Ruleset {
         &self.firewall
+    }
+
+    /// Whether packets to the service of `key` go out with an address of this node as source.
+    #[must_use]
+    pub fn is_masqueraded(&self, key: ServiceKey) -> bool {
+        match firewall_key(&key) {
+            FirewallKey::Traffic(traffic) => self.firewall.masqueraded.contains(&traffic),
+            FirewallKey::Mark(mark) => self.firewall.masqueraded_marks.contains(&mark),
+            FirewallKey::None => false,
+        }
     }
 
     /// All services by their keys.

@@ -12,7 +12,8 @@ use vipkeeper_crds::node_server::{NodeServer, ServerName};
 use vipkeeper_crds::status::{NodeConfigStatus, ServerHealth, ServerStatus, UnhealthyServer};
 use vipkeeper_ipvs::{DestinationKey, ServiceKey};
 
-use crate::services::{Observed, Report, Trouble};
+use super::lacks;
+use crate::services::{Lack, Observed, Report, Trouble};
 use crate::source::Desired;
 
 /// Most servers of one NodeConfig, as its schema has it.
@@ -46,6 +47,7 @@ pub(super) fn is_news(before: &Observed, now: &Observed) -> bool {
     }
     before.trouble != now.trouble
         || before.firewall != now.firewall
+        || lacks::are_news(before, now)
         || !wrong(before).eq(wrong(now))
 }
 
@@ -112,7 +114,8 @@ impl Standing<'_> {
         before: Option<&ServerStatus>,
         now: &Time,
     ) -> Option<ServerStatus> {
-        let condition = self.condition(report, config, before, now);
+        let lacks = lacks::of_server(report, self.observed);
+        let condition = self.condition(report, config, &lacks, before, now);
         let quorum = report.quorum().or(before.map(|b| b.health.quorum));
         let quorum = quorum.or(condition.is_some().then_some(false))?;
         let real_servers = report.real_servers();
@@ -146,6 +149,7 @@ impl Standing<'_> {
         &self,
         report: &Report,
         config: Option<&NodeServer>,
+        lacks: &[Lack],
         before: Option<&ServerStatus>,
         now: &Time,
     ) -> Option<Condition> {
@@ -161,26 +165,25 @@ impl Standing<'_> {
             let text = format!("Service {service}: {}", Reason::ServiceMissing.text());
             wrong.insert((Reason::ServiceMissing, text));
         }
-        let (reason, _) = wrong.first()?;
-        let texts: Vec<&str> = wrong.iter().map(|(_, text)| text.as_str()).collect();
-        let more = texts.len().saturating_sub(MOST_TROUBLES);
-        let mut message = texts
-            .iter()
-            .take(MOST_TROUBLES)
-            .copied()
-            .collect::<Vec<_>>()
-            .join("; ");
-        if more > 0 {
-            message.push_str(&format!("; and {more} more"));
+        let more = wrong.len().saturating_sub(MOST_TROUBLES);
+        let mut texts: Vec<(Reason, String)> = wrong.into_iter().take(MOST_TROUBLES).collect();
+        if let Some((_, text)) = texts.last_mut().filter(|_| more > 0) {
+            text.push_str(&format!("; and {more} more"));
         }
+        // The mildest reason; its commands are never left out.
+        if !lacks.is_empty() {
+            texts.push((Reason::SettingMissing, lacks::text(lacks)));
+        }
+        let reason = texts.first()?.0;
+        let texts: Vec<String> = texts.into_iter().map(|(_, text)| text).collect();
         let earlier = before.into_iter().flat_map(|b| &b.conditions);
         let mut earlier = earlier.filter(|c| c.kind == ConditionType::Degraded);
         let since = earlier.next().map(|c| c.last_transition_time.clone());
         Some(Condition {
             kind: ConditionType::Degraded,
             status: ConditionStatus::True,
-            reason: *reason,
-            message: message.chars().take(MOST_TEXT).collect(),
+            reason,
+            message: texts.join("; ").chars().take(MOST_TEXT).collect(),
             last_transition_time: since.unwrap_or_else(|| now.clone()),
             observed_generation: report.generation,
         })
@@ -213,10 +216,14 @@ fn whole(count: usize) -> i64 {
 mod tests {
     use std::sync::Arc;
 
-    use vipkeeper_ipvs::Protocol;
+    use vipkeeper_ipvs::{Protocol, Service, ServiceFlags};
+    use vipkeeper_nft::{Endpoint, Ruleset};
 
     use super::*;
-    use crate::services::{MemberStanding, ServiceReport, Standing as ListenerStanding};
+    use crate::services::settings::{Importance, Setting};
+    use crate::services::{
+        Entry, MemberStanding, ServiceReport, Standing as ListenerStanding, Table,
+    };
     use crate::status::composition::time;
 
     fn key() -> ServiceKey {
@@ -327,6 +334,87 @@ mod tests {
         assert_eq!(said(&report(20, Some(true)), &observed, &first, 9), first);
     }
 
+    /// A table with one server's service, of which packets are masqueraded or not, and what it lacks.
+    fn lacking(is_masqueraded: bool, lacks: &[(Setting, Importance)]) -> Observed {
+        let service = Service {
+            key: key(),
+            scheduler: "wlc".parse().unwrap(),
+            flags: ServiceFlags::default(),
+            persistence: None,
+            engine: None,
+        };
+        let mut table: Table = [Entry::new(service)].into_iter().collect();
+        let endpoint = Endpoint {
+            address: [192, 0, 2, 100].into(),
+            protocol: vipkeeper_nft::Protocol::Tcp,
+            port: 80,
+        };
+        table.set_firewall(Ruleset {
+            masqueraded: is_masqueraded
+                .then_some(endpoint.into())
+                .into_iter()
+                .collect(),
+            ..Ruleset::default()
+        });
+        let lack = |&(setting, importance): &_| Lack {
+            setting,
+            is: Some(0),
+            wanted: 1,
+            importance,
+        };
+        Observed {
+            table: Some(Arc::new(table)),
+            lacks: lacks.iter().map(lack).collect(),
+            ..observed(true, None)
+        }
+    }
+
+    const SLOPPY: (Setting, Importance) = (Setting::SloppyTcp, Importance::Advised);
+    const CONNTRACK: (Setting, Importance) = (Setting::Conntrack, Importance::Needed);
+
+    #[test]
+    fn a_missing_setting_is_said_with_its_command_of_whom_it_concerns() {
+        let advised = lacking(false, &[SLOPPY]);
+        let all = said(&report(20, Some(true)), &advised, &[], 1);
+        assert!(all[0].health.programmed, "it works without");
+        let condition = &all[0].conditions[0];
+        assert_eq!(condition.reason, Reason::SettingMissing);
+        assert_eq!(
+            condition.message,
+            "better with: `sysctl -w net.ipv4.vs.sloppy_tcp=1`"
+        );
+
+        // Another server of the node needs it.
+        let other = lacking(false, &[CONNTRACK]);
+        let all = said(&report(20, Some(true)), &other, &[], 1);
+        assert!(all[0].health.programmed && all[0].conditions.is_empty());
+    }
+
+    #[test]
+    fn a_server_that_cannot_work_without_a_setting_is_not_programmed() {
+        let mut needed = lacking(true, &[CONNTRACK, SLOPPY]);
+        needed.firewall.is_programmed = true;
+        let mut report = report(20, Some(true));
+        let listeners = report.services.values_mut();
+        listeners.for_each(|listener| listener.masquerades = true);
+        let all = said(&report, &needed, &[], 1);
+        assert!(!all[0].health.programmed);
+        assert_eq!(
+            all[0].conditions[0].message,
+            "needed: `sysctl -w net.ipv4.vs.conntrack=1`; better with: `sysctl -w net.ipv4.vs.sloppy_tcp=1`"
+        );
+    }
+
+    #[test]
+    fn a_graver_reason_comes_before_a_missing_setting() {
+        let mut observed = lacking(false, &[SLOPPY]);
+        observed.trouble = Some(Trouble::Foreign);
+        let all = said(&report(20, Some(true)), &observed, &[], 1);
+        let condition = &all[0].conditions[0];
+        assert_eq!(condition.reason, Reason::ForeignService);
+        assert!(condition.message.contains("sloppy_tcp"));
+    }
+
     #[test]
     fn before_probes_have_answered_nothing_is_said() {
         let observed = observed(true, None);
@@ -348,5 +436,10 @@ mod tests {
             &before,
             &observed(true, Some(Trouble::IpvsMissing))
         ));
+        assert!(is_news(&before, &lacking(false, &[SLOPPY])));
+        let lacks = [CONNTRACK];
+        assert!(!is_news(&lacking(true, &lacks), &lacking(true, &lacks)));
+        // Another server is concerned, and nothing else has changed.
+        assert!(is_news(&lacking(false, &lacks), &lacking(true, &lacks)));
     }
 }

@@ -9,7 +9,7 @@ use vipkeeper_crds::conditions::{ConditionStatus, ConditionType};
 use vipkeeper_crds::features;
 use vipkeeper_crds::status::{CheckStatus, NodeInventory};
 
-use super::{Check, NodeReport, Patient, Report};
+use super::{Check, NodeReport, Patient, Report, servers};
 use crate::status::{Abnormal, report, sentence};
 use crate::{age, output};
 
@@ -21,15 +21,24 @@ pub(super) fn examine(patient: &Patient, now: &Time) -> Report {
     let newest = newest(patient);
     let nodes = patient.objects.nodes.iter().filter(|n| is_linux(n));
     Report {
-        installation: vec![definitions(patient), operator(patient, now)],
+        installation: installation(patient, now),
         nodes: nodes
             .map(|n| of_node(patient, &n.name_any(), newest.as_deref()))
             .collect(),
         routers: routers(patient),
+        servers: servers::of(patient),
     }
 }
 
-fn check(name: &str, status: CheckStatus, message: String) -> Check {
+fn installation(patient: &Patient, now: &Time) -> Vec<Check> {
+    let mut all = vec![definitions(patient), operator(patient, now)];
+    if let Err(why) = &patient.servers {
+        all.push(check("VirtualServers", CheckStatus::Warning, why.clone()));
+    }
+    all
+}
+
+pub(super) fn check(name: &str, status: CheckStatus, message: String) -> Check {
     Check {
         name: name.to_owned(),
         status,
@@ -133,6 +142,7 @@ fn of_node(patient: &Patient, node: &str, newest: Option<&str>) -> NodeReport {
         None => checks.push(silent(patient, node)),
         Some(inventory) => checks.extend(agent(patient, node, inventory, newest)),
     }
+    checks.extend(servers::of_node(patient, node));
     let shown = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     NodeReport {
         name: node.to_owned(),
@@ -218,7 +228,7 @@ fn routers(patient: &Patient) -> Vec<Check> {
 }
 
 /// What leaves clients without an answer, or with two, is a failure.
-fn gravity(abnormal: &Abnormal) -> CheckStatus {
+pub(super) fn gravity(abnormal: &Abnormal) -> CheckStatus {
     match (&abnormal.condition, &abnormal.status) {
         (Some(ConditionType::Accepted | ConditionType::Ready), Some(ConditionStatus::False))
         | (

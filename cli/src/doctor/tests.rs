@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::tests::{at, own_config, three};
+use crate::tests::{at, condition, own_config, server, three};
 
 fn lease(renewed: i64) -> Lease {
     let renewed = Timestamp::from_second(1_800_000_000 + renewed).unwrap();
@@ -36,6 +36,7 @@ fn patient() -> Patient {
         lease: Ok(Some(lease(-2))),
         namespace: "vipkeeper-system".to_owned(),
         objects,
+        servers: Ok(Vec::new()),
     }
 }
 
@@ -203,6 +204,96 @@ fn a_router_without_holder_is_a_failure_and_a_refused_peer_a_warning() {
     assert_eq!(outcome, Outcome::Bad);
     assert!(
         text.ends_with("Failure: VirtualRouter web: NoActive is True (NobodyActive): said\nWarning: VirtualRouter web: PeerRejected is True (TtlTooLow): said\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_definition_that_older_charts_lack_is_missed_alone() {
+    let mut patient = patient();
+    patient.missing = Ok(vec![SERVERS]);
+    let (outcome, text) = said(&patient);
+    assert_eq!(outcome, Outcome::Bad);
+    assert!(
+        text.contains("Failure: virtualservers.vipkeeper.io missing: install"),
+        "{text}"
+    );
+    assert!(text.contains("\na      0.1.0"), "{text}");
+}
+
+/// shop/`name` with this condition and no other.
+fn having(name: &str, condition: Value) -> VirtualServer {
+    server(
+        name,
+        json!({"status": {"observedGeneration": 1, "conditions": [condition]}}),
+    )
+}
+
+#[test]
+fn a_virtual_server_that_is_refused_or_serves_nobody_is_a_failure() {
+    let mut patient = patient();
+    patient.servers = Ok(vec![
+        having("one", condition("Accepted", "False", "NotAllowed")),
+        having("two", condition("QuorumLost", "True", "SorryServing")),
+        having("three", condition("Degraded", "True", "ServiceMissing")),
+    ]);
+    let (outcome, text) = said(&patient);
+    assert_eq!(outcome, Outcome::Bad);
+    assert!(
+        text.ends_with(
+            "Failure: VirtualServer shop/one: Accepted is False (NotAllowed): because
+Failure: VirtualServer shop/two: QuorumLost is True (SorryServing): because
+Warning: VirtualServer shop/three: Degraded is True (ServiceMissing): because
+"
+        ),
+        "{text}"
+    );
+}
+
+/// What `node` says of shop/`name`, which lacks something.
+fn lacking(name: &str, programmed: bool, reason: &str) -> Value {
+    json!({"namespace": "shop", "name": name, "programmed": programmed, "quorum": true,
+        "conditions": [condition("Degraded", "True", reason)]})
+}
+
+#[test]
+fn what_a_kernel_lacks_is_said_of_the_node_once_with_whom_it_concerns() {
+    let mut patient = patient();
+    let of_server = condition("Degraded", "True", "SettingMissing");
+    patient.servers = Ok(vec![having("one", of_server)]);
+    let told = [
+        json!([
+            lacking("one", true, "SettingMissing"),
+            lacking("two", true, "SettingMissing")
+        ]),
+        json!([lacking("one", false, "IPVSMissing")]),
+    ];
+    for (config, servers) in patient.objects.configs.iter_mut().zip(told) {
+        let servers = serde_json::from_value(servers).unwrap();
+        config.status.as_mut().unwrap().servers = servers;
+    }
+    let (outcome, text) = said(&patient);
+    assert_eq!(outcome, Outcome::Bad);
+    assert!(
+        text.ends_with(
+            "
+Failure: node b: IPVSMissing: because (for shop/one)
+Warning: node a: SettingMissing: because (for shop/one and 1 other VirtualServer)
+"
+        ),
+        "{text}"
+    );
+    assert!(!text.contains("VirtualServer shop/one"), "{text}");
+}
+
+#[test]
+fn who_may_not_list_virtual_servers_is_told_and_the_rest_goes_on() {
+    let mut patient = patient();
+    patient.servers = Err("you may not list virtualservers".to_owned());
+    let (outcome, text) = said(&patient);
+    assert_eq!(outcome, Outcome::Good);
+    assert!(
+        text.contains("VirtualServers: Warning: you may not"),
         "{text}"
     );
 }

@@ -101,33 +101,23 @@ pub(super) fn remarks(servers: &[ServerReport]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-
-    fn server(status: &Value) -> VirtualServer {
-        serde_json::from_value(json!({
-            "apiVersion": "vipkeeper.io/v1alpha1", "kind": "VirtualServer",
-            "metadata": {"namespace": "shop", "name": "one", "generation": 1},
-            "spec": {"routerRef": {"name": "web"}}, "status": status,
-        }))
-        .unwrap()
-    }
-
-    fn condition(kind: &str, status: &str, reason: &str) -> Value {
-        json!({"type": kind, "status": status, "reason": reason, "message": "because",
-            "lastTransitionTime": "2027-01-15T08:00:00Z"})
-    }
+    use crate::tests::{condition, server};
 
     #[test]
     fn a_server_is_said_with_the_real_servers_that_are_out() {
-        let report = report(&server(&json!({
-            "observedGeneration": 1, "readySummary": "1/2",
-            "nodes": [{"name": "a", "programmed": true, "quorum": true, "healthy": 1, "total": 2,
-                "unhealthy": [{"address": "10.0.0.2", "port": 80, "reason": "web: refused"}]}],
-            "conditions": [condition("Accepted", "True", "Valid"), condition("Ready", "True", "Serving"),
-                condition("Degraded", "True", "RealServersUnhealthy")],
-        })));
+        let report = report(&server(
+            "one",
+            json!({"status": {
+                "observedGeneration": 1, "readySummary": "1/2",
+                "nodes": [{"name": "a", "programmed": true, "quorum": true, "healthy": 1, "total": 2,
+                    "unhealthy": [{"address": "10.0.0.2", "port": 80, "reason": "web: refused"}]}],
+                "conditions": [condition("Accepted", "True", "Valid"), condition("Ready", "True", "Serving"),
+                    condition("Degraded", "True", "RealServersUnhealthy")],
+            }}),
+        ));
         assert_eq!(
             table(std::slice::from_ref(&report)),
             "NAMESPACE   SERVER   READY   HEALTHY   ROUTER\n\
@@ -146,7 +136,7 @@ mod tests {
 
     #[test]
     fn one_that_nobody_looked_at_is_not_well() {
-        let report = report(&server(&Value::Null));
+        let report = report(&server("one", json!({})));
         assert_eq!(report.ready, "Unknown");
         assert!(
             report.abnormal[0]

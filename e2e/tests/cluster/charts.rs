@@ -20,6 +20,7 @@ vipkeeper_e2e::tests! {
     beside helm_finds_nothing_wrong_with_the_charts,
     beside a_value_that_is_not_there_is_refused_with_its_name,
     beside every_value_has_its_default_written_down,
+    beside nothing_is_privileged_but_the_init_container_that_was_asked_for,
     beside everything_that_can_be_rendered_is_accepted_as_it_is,
     beside install_yaml_alone_installs,
     beside an_upgrade_changes_what_it_says_and_a_rollback_takes_it_back,
@@ -91,6 +92,7 @@ fn a_value_that_is_not_there_is_refused_with_its_name() -> Result<()> {
         ("agent.runDir=run", "/agent/runDir"),
         ("teardown.timeoutSeconds=1h", "/teardown/timeoutSeconds"),
         ("agent.image.digest=sha256:1", "/agent/image/digest"),
+        ("sysctls=Privileged", "/sysctls"),
     ];
     let chart = chart("vipkeeper");
     for (value, named) in cases {
@@ -123,6 +125,26 @@ fn every_value_has_its_default_written_down() -> Result<()> {
     let mut found = Vec::new();
     lacking(&schema, &values, "", &mut found);
     ensure!(found.is_empty(), "values.yaml lacks {found:?}");
+    Ok(())
+}
+
+fn nothing_is_privileged_but_the_init_container_that_was_asked_for() -> Result<()> {
+    let chart = chart("vipkeeper");
+    for (sysctls, privileged, settings_written) in [
+        ("Verify", 0, false),
+        ("HostPath", 0, true),
+        ("InitContainer", 1, false),
+    ] {
+        let value = format!("sysctls={sysctls}");
+        let (fine, said) = helm(&["template", "x", &chart, "--set", &value])?;
+        ensure!(fine, "{said}");
+        let count = said.matches("privileged: true").count();
+        ensure!(count == privileged, "{sysctls}: {count} in {said}");
+        let prepares = said.contains("args: [prepare, --root=/host]");
+        ensure!(prepares == (privileged == 1), "{sysctls}: {said}");
+        let writes = said.contains("--system-settings=write");
+        ensure!(writes == settings_written, "{sysctls}: {said}");
+    }
     Ok(())
 }
 

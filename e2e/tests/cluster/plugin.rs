@@ -13,6 +13,7 @@ vipkeeper_e2e::tests! {
     beside kubectl_shows_state_first_and_explains_every_field,
     beside the_plugin_tells_who_holds_an_address_and_why_and_moves_it,
     beside the_plugin_says_what_is_wrong_with_the_installation,
+    beside the_plugin_tells_how_a_virtual_server_stands_on_each_node,
 }
 
 fn kubectl_shows_state_first_and_explains_every_field() -> Result<()> {
@@ -211,4 +212,44 @@ fn said(cluster: &Cluster, arguments: &[&str], code: i32) -> Result<String> {
         "{arguments:?}, not {code}: {said:?}"
     );
     Ok(said.out)
+}
+
+fn the_plugin_tells_how_a_virtual_server_stands_on_each_node() -> Result<()> {
+    let cluster = cluster_of(&["a", "b"])?;
+    let attach = json!({"attach": {"namespaces": {"from": "All"}}});
+    let holder = cluster.serve(&scene::router("web", VIP, &attach))?;
+    let server = json!({
+        "apiVersion": "vipkeeper.io/v1alpha1", "kind": "VirtualServer",
+        "metadata": {"name": "one", "namespace": "default"},
+        "spec": {"routerRef": {"name": "web"}, "ports": [{"port": 80}],
+            "realServers": [{"address": "10.0.0.1"}]},
+    });
+    cluster.kubectl(&["apply", "-f", "-"], Some(&server.to_string()))?;
+    // Whether its kernel has IPVS is the machine's.
+    let arguments = ["why", "vks/one", "-n", "default", "-o", "json"];
+    let report = wait::until("both nodes say how it stands", SOON, || {
+        let said = cluster.plugin(&arguments, None)?;
+        let report: Value = serde_json::from_str(&said.out)?;
+        let tells = |node: &Value| node["total"] == 1;
+        let is_told = |report: &Value| {
+            let nodes = report["nodes"].as_array();
+            nodes.is_some_and(|all| all.len() == 2 && all.iter().all(tells))
+        };
+        Ok(Seen::when(report, is_told))
+    })?;
+    ensure!(report["families"][0]["node"] == *holder, "{report}");
+    let told = cluster.plugin(&["why", "default/one"], None)?;
+    let who = format!("IPv4: {holder} holds the addresses, ");
+    ensure!(told.out.contains(&who), "{told:?}");
+    ensure!(told.code == Some(0) || told.code == Some(1), "{told:?}");
+
+    // What a kernel lacks is said of its node, once, with the command.
+    let lacks_ipvs = report["nodes"][0]["programmed"] == false;
+    let doctor = cluster.plugin(&["doctor"], None)?;
+    let command = "node a: IPVSMissing: the kernel has no IPVS; `modprobe ip_vs`";
+    ensure!(!lacks_ipvs || doctor.out.contains(command), "{doctor:?}");
+
+    let nothing = cluster.plugin(&["why", "default/nothing"], None)?;
+    ensure!(nothing.code == Some(2), "{nothing:?}");
+    Ok(())
 }

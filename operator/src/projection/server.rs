@@ -83,8 +83,12 @@ impl<'a> ServerSources<'a> {
     }
 
     fn conditions(&self) -> Vec<Said> {
+        let mut all = self.of_agents();
+        all.extend(self.of_health());
+        // The gravest first; the reason comes from what does not change with the order of nodes.
+        all.sort_by_key(Said::sort_key);
         let mut abnormal = BTreeMap::new();
-        for said in self.of_agents().into_iter().chain(self.of_health()) {
+        for said in all {
             add(&mut abnormal, said);
         }
         let mut all = vec![self.accepted(), self.ready()];
@@ -162,8 +166,6 @@ impl<'a> ServerSources<'a> {
                 all.push(said.because(format!("{node}: {}", condition.message)));
             }
         }
-        // The reason comes from what does not change with the order of nodes.
-        all.sort_by_key(Said::sort_key);
         all
     }
 

@@ -9,6 +9,7 @@ use vipkeeper_ipvs::{DestinationKey, ServiceKey};
 use super::member::{Health, Member};
 use super::{Model, Slot};
 use crate::services::Observed;
+use crate::services::settings::Setting;
 
 /// What is said of a real server that nobody has judged.
 const UNJUDGED: &str = "not probed yet";
@@ -92,7 +93,12 @@ impl Standing {
     #[must_use]
     pub fn is_programmed(&self, key: &ServiceKey, observed: &Observed) -> bool {
         let service = observed.services.get(key);
-        let sources = !self.masquerades || observed.firewall.is_programmed;
+        // Connections that are not tracked keep the client's address as source, whatever our rules say.
+        let is_untracked = || {
+            let mut lacks = observed.lacks.iter();
+            lacks.any(|lack| lack.setting == Setting::Conntrack)
+        };
+        let sources = !self.masquerades || (observed.firewall.is_programmed && !is_untracked());
         sources && service.is_some_and(|s| s.is_programmed)
     }
 }

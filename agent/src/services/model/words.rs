@@ -78,14 +78,14 @@ pub(super) fn service_key(listener: &Listener) -> ServiceKey {
 }
 
 /// What our table of nftables knows a service by.
-pub(super) enum FirewallKey {
+pub(in crate::services) enum FirewallKey {
     Traffic(nft::Traffic),
     Mark(nft::Mark),
     /// It is none of ours.
     None,
 }
 
-pub(super) fn firewall_key(key: &ServiceKey) -> FirewallKey {
+pub(in crate::services) fn firewall_key(key: &ServiceKey) -> FirewallKey {
     match *key {
         ServiceKey::Address {
             protocol,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use vipkeeper_compiler::ConfigMapName;
+use vipkeeper_crds::conditions::Condition;
 use vipkeeper_crds::node_server::ServerName;
 use vipkeeper_crds::status::{ServerHealth, ServerStatus};
 
@@ -90,6 +91,21 @@ fn tell(cluster: &mut Cluster, node: &str, name: &str, health: ServerHealth) {
         conditions: Vec::new(),
     };
     config.status.get_or_insert_default().servers = vec![report];
+    cluster.take(Change::Config(Box::new(config)));
+}
+
+/// The agent of `node` says so of its only server.
+fn degrade(cluster: &mut Cluster, node: &str, reason: Reason, message: &str) {
+    let mut config = cluster.configs[&name::of_router("web", node)].clone();
+    let servers = &mut config.status.as_mut().unwrap().servers;
+    servers[0].conditions = vec![Condition {
+        kind: ConditionType::Degraded,
+        status: ConditionStatus::True,
+        reason,
+        message: message.to_owned(),
+        last_transition_time: now(1).date,
+        observed_generation: 1,
+    }];
     cluster.take(Change::Config(Box::new(config)));
 }
 
@@ -237,6 +253,34 @@ fn the_summary_is_what_the_node_sees_that_holds_the_addresses() {
     settle(&mut cluster, 4);
     assert_eq!(status(&cluster).ready_summary, "2/2");
     assert_eq!(said(&cluster, "one", ConditionType::QuorumLost), None);
+}
+
+#[test]
+fn what_a_node_lacks_is_a_condition_that_leaves_a_server_ready_and_hides_nothing_graver() {
+    let mut cluster = scene(vec![server("one", 1, |_| {})]);
+    report(&mut cluster, "web", "a", ElectionState::Active);
+    tell(&mut cluster, "a", "one", health(2, 2));
+    let command = "better with: `sysctl -w net.ipv4.vs.sloppy_tcp=1`";
+    degrade(&mut cluster, "a", Reason::SettingMissing, command);
+    settle(&mut cluster, 1);
+    assert_eq!(
+        said(&cluster, "one", ConditionType::Ready),
+        Some((ConditionStatus::True, Reason::Serving))
+    );
+    let degraded = |cluster: &Cluster| {
+        let status = cluster.server(&named("one")).unwrap().status.clone();
+        let mut conditions = status.unwrap().conditions.into_iter();
+        let degraded = conditions.find(|c| c.kind == ConditionType::Degraded);
+        degraded.map(|c| (c.reason, c.message)).unwrap()
+    };
+    let lack = format!("a: {command}");
+    assert_eq!(degraded(&cluster), (Reason::SettingMissing, lack.clone()));
+    tell(&mut cluster, "a", "one", health(1, 2));
+    degrade(&mut cluster, "a", Reason::SettingMissing, command);
+    settle(&mut cluster, 2);
+    let (reason, message) = degraded(&cluster);
+    assert_eq!(reason, Reason::RealServersUnhealthy);
+    assert!(message.ends_with(&lack), "{message}");
 }
 
 #[test]
