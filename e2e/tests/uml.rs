@@ -26,6 +26,8 @@ mod health;
 mod interop;
 #[path = "netns/machine.rs"]
 mod machine;
+#[path = "uml/marks.rs"]
+mod marks;
 #[path = "uml/methods.rs"]
 mod methods;
 #[path = "uml/nftables.rs"]
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         interop::TESTS,
         checksum::TESTS,
         methods::TESTS,
+        marks::TESTS,
         distribution::TESTS,
         health::TESTS,
         survival::TESTS,

@@ -260,6 +260,18 @@ impl Directors {
         )
     }
 
+    /// Waits until a line of a director's table begins with `begin` and has `words` in it.
+    pub(crate) fn await_line(&self, director: usize, begin: &str, words: &str) -> Result<()> {
+        let ipvsadm = self.ipvsadm(director);
+        wait::until(&format!("{begin} with {words}"), SOON, || {
+            Ok(Seen::when(ipvsadm.table()?, |table| {
+                let mut lines = table.iter();
+                lines.any(|line| line.starts_with(begin) && line.contains(words))
+            })
+            .map(|_| ()))
+        })
+    }
+
     /// Waits until the kernel of a director has so many established connections.
     pub(crate) fn await_connections(&self, director: usize, count: usize) -> Result<()> {
         let ipvsadm = self.ipvsadm(director);
