@@ -20,6 +20,8 @@ use crate::lab::Node;
 const PATIENCE: Duration = Duration::from_secs(4);
 /// So many failures in a row, and no more is tried: the rest would fail in the same way, after the same wait.
 const ENOUGH: usize = 5;
+/// Where the ports of associations begin.
+const SCTP_PORTS: u16 = 20_000;
 /// Between two questions of a load on one connection.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -109,6 +111,23 @@ impl Client {
         })
     }
 
+    /// Opens `count` associations of SCTP from `source`, as [`tcp`](Self::tcp) does connections, each from a port of its
+    /// own. Without a source a socket tells its peer every address that this node has; and the connection tracking of a
+    /// director refuses a port whose last association it has not forgotten.
+    ///
+    /// # Errors
+    /// As [`tcp`](Self::tcp).
+    pub fn sctp(&self, source: IpAddr, target: SocketAddr, count: usize) -> Result<Tally> {
+        self.node.namespace().run(|| {
+            let mut ports = SCTP_PORTS..;
+            Ok(Tally::of_all(count, |_number| {
+                let source = ports.next().map(|port| SocketAddr::new(source, port));
+                let stream = self.stream(source, target, Protocol::SCTP)?;
+                Ok(Connection::over(stream)?.server)
+            }))
+        })
+    }
+
     /// Sends `count` datagrams to `target`, each from a port of its own, and waits for each answer, or until five in a
     /// row have not come.
     ///
@@ -117,8 +136,20 @@ impl Client {
     pub fn udp(&self, target: SocketAddr, count: usize) -> Result<Tally> {
         self.node.namespace().run(|| {
             Ok(Tally::of_all(count, |number| {
-                self.ask_by_datagram(target, number)
+                ask_over(&self.datagram_socket(target)?, number)
             }))
+        })
+    }
+
+    /// Sends `count` datagrams to `target`, all from one port, and waits for each answer, or until five in a row have not
+    /// come.
+    ///
+    /// # Errors
+    /// When no socket can be made; what happens to datagrams is in the tally.
+    pub fn udp_from_one_port(&self, target: SocketAddr, count: usize) -> Result<Tally> {
+        self.node.namespace().run(|| {
+            let socket = self.datagram_socket(target)?;
+            Ok(Tally::of_all(count, |number| ask_over(&socket, number)))
         })
     }
 
@@ -143,7 +174,8 @@ impl Client {
     /// When the connection breaks before, or the status is not 200.
     pub fn get(&self, target: SocketAddr, path: &str) -> Result<usize> {
         self.node.namespace().run(|| {
-            let mut stream = self.stream(target)?;
+            let mut stream = self.stream(self.own(), target, Protocol::TCP)?;
+            stream.set_nodelay(true)?;
             write!(stream, "GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n")?;
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer)?;
@@ -157,8 +189,64 @@ impl Client {
     }
 
     fn connect(&self, target: SocketAddr) -> io::Result<Connection> {
-        let stream = self.stream(target)?;
-        let mut connection = Connection {
+        let stream = self.stream(self.own(), target, Protocol::TCP)?;
+        stream.set_nodelay(true)?;
+        Connection::over(stream)
+    }
+
+    fn stream(
+        &self,
+        source: Option<SocketAddr>,
+        target: SocketAddr,
+        protocol: Protocol,
+    ) -> io::Result<TcpStream> {
+        let socket = self.socket(source, target, Type::STREAM, protocol)?;
+        socket.connect_timeout(&target.into(), self.patience)?;
+        Ok(socket.into())
+    }
+
+    fn datagram_socket(&self, target: SocketAddr) -> io::Result<UdpSocket> {
+        let socket = self.socket(self.own(), target, Type::DGRAM, Protocol::UDP)?;
+        socket.connect(&target.into())?;
+        Ok(socket.into())
+    }
+
+    /// Any port of the source.
+    fn own(&self) -> Option<SocketAddr> {
+        self.source.map(|source| SocketAddr::new(source, 0))
+    }
+
+    fn socket(
+        &self,
+        source: Option<SocketAddr>,
+        target: SocketAddr,
+        kind: Type,
+        protocol: Protocol,
+    ) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(target), kind, Some(protocol))?;
+        if let Some(source) = source {
+            socket.bind(&source.into())?;
+        }
+        socket.set_read_timeout(Some(self.patience))?;
+        Ok(socket)
+    }
+}
+
+/// One datagram, and its answer.
+fn ask_over(socket: &UdpSocket, number: usize) -> io::Result<String> {
+    socket.send(number.to_string().as_bytes())?;
+    let mut buffer = [0; 2048];
+    let length = socket.recv(&mut buffer)?;
+    let answer = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+    match answer.split_once(' ') {
+        Some((server, rest)) if rest == number.to_string() => Ok(server.to_owned()),
+        Some(_) | None => Err(io::Error::other(format!("an odd answer: {answer}"))),
+    }
+}
+
+impl Connection {
+    fn over(stream: TcpStream) -> io::Result<Self> {
+        let mut connection = Self {
             stream,
             server: String::new(),
         };
@@ -166,37 +254,6 @@ impl Client {
         Ok(connection)
     }
 
-    fn stream(&self, target: SocketAddr) -> io::Result<TcpStream> {
-        let socket = self.socket(target, Type::STREAM, Protocol::TCP)?;
-        socket.connect_timeout(&target.into(), self.patience)?;
-        socket.set_tcp_nodelay(true)?;
-        Ok(socket.into())
-    }
-
-    fn ask_by_datagram(&self, target: SocketAddr, number: usize) -> io::Result<String> {
-        let socket: UdpSocket = self.socket(target, Type::DGRAM, Protocol::UDP)?.into();
-        socket.connect(target)?;
-        socket.send(number.to_string().as_bytes())?;
-        let mut buffer = [0; 2048];
-        let length = socket.recv(&mut buffer)?;
-        let answer = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
-        match answer.split_once(' ') {
-            Some((server, rest)) if rest == number.to_string() => Ok(server.to_owned()),
-            Some(_) | None => Err(io::Error::other(format!("an odd answer: {answer}"))),
-        }
-    }
-
-    fn socket(&self, target: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
-        let socket = Socket::new(Domain::for_address(target), kind, Some(protocol))?;
-        if let Some(source) = self.source {
-            socket.bind(&SocketAddr::from((source, 0)).into())?;
-        }
-        socket.set_read_timeout(Some(self.patience))?;
-        Ok(socket)
-    }
-}
-
-impl Connection {
     /// Who answered first.
     #[must_use]
     pub fn server(&self) -> &str {

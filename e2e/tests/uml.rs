@@ -35,6 +35,8 @@ mod nftables;
 #[expect(dead_code, reason = "what netns needs of it")]
 #[path = "netns/scene.rs"]
 mod scene;
+#[path = "uml/sctp.rs"]
+mod sctp;
 #[path = "uml/survival.rs"]
 mod survival;
 #[path = "uml/table.rs"]
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         checksum::TESTS,
         methods::TESTS,
         marks::TESTS,
+        sctp::TESTS,
         distribution::TESTS,
         health::TESTS,
         survival::TESTS,

@@ -285,6 +285,22 @@ impl Directors {
         })
     }
 
+    /// Waits until the kernel of a director, which counts every two seconds, has counted at least so many connections to
+    /// the service at `target`.
+    pub(crate) fn await_counted(
+        &self,
+        director: usize,
+        target: SocketAddr,
+        count: usize,
+    ) -> Result<()> {
+        let ipvsadm = self.ipvsadm(director);
+        let what = format!("{count} connections counted to {target} at director {director}");
+        wait::until(&what, SOON, || {
+            let counted = counted(&ipvsadm.run("-L -n --stats --exact")?, target);
+            Ok(Seen::when(counted, |counted| *counted >= count).map(|_| ()))
+        })
+    }
+
     /// `count` connections to each family, all answered.
     pub(crate) fn connect(&self, count: usize) -> Result<Tally> {
         let mut whole = Tally::default();
@@ -316,6 +332,21 @@ fn serving(table: &[String]) -> Vec<String> {
     all.sort();
     all.dedup();
     all
+}
+
+/// The connections to the service at `target` in `text`, whatever its protocol.
+fn counted(text: &str, target: SocketAddr) -> usize {
+    let target = target.to_string();
+    let counts = text.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [protocol, address, count, ..] = &words[..] else {
+            return None;
+        };
+        // An arrow begins the line of a real server.
+        let is_service = *protocol != "->" && *address == target;
+        is_service.then(|| count.parse::<usize>().ok())?
+    });
+    counts.sum()
 }
 
 /// Replaces the members of `base` that `more` has; null takes one away.
