@@ -41,6 +41,8 @@ mod sctp;
 mod survival;
 #[path = "uml/table.rs"]
 mod table;
+#[path = "uml/thresholds.rs"]
+mod thresholds;
 
 fn main() -> ExitCode {
     let tests = [
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         health::TESTS,
         survival::TESTS,
         table::TESTS,
+        thresholds::TESTS,
     ];
     uml::main(ending::TESTS, &tests.concat())
 }
