@@ -37,6 +37,8 @@ mod nftables;
 mod scene;
 #[path = "uml/sctp.rs"]
 mod sctp;
+#[path = "uml/settings.rs"]
+mod settings;
 #[path = "uml/survival.rs"]
 mod survival;
 #[path = "uml/table.rs"]
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         sctp::TESTS,
         distribution::TESTS,
         health::TESTS,
+        settings::TESTS,
         survival::TESTS,
         table::TESTS,
         thresholds::TESTS,
