@@ -8,6 +8,8 @@ use vipkeeper_e2e::uml;
 
 #[path = "uml/agent.rs"]
 mod agent;
+#[path = "uml/checkers.rs"]
+mod checkers;
 #[path = "uml/checksum.rs"]
 mod checksum;
 #[path = "uml/directors.rs"]
@@ -32,6 +34,8 @@ mod marks;
 mod methods;
 #[path = "uml/nftables.rs"]
 mod nftables;
+#[path = "uml/peer.rs"]
+mod peer;
 #[expect(dead_code, reason = "what netns needs of it")]
 #[path = "netns/scene.rs"]
 mod scene;
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         sctp::TESTS,
         distribution::TESTS,
         health::TESTS,
+        peer::TESTS,
         settings::TESTS,
         survival::TESTS,
         table::TESTS,

@@ -18,7 +18,7 @@ pub(crate) const PORT: u16 = 80;
 /// Where GUE arrives.
 const GUE_PORT: u16 = 6080;
 /// The VRID of the virtual addresses, and of those that real servers behind NAT have as gateways.
-const VRIDS: [u8; 2] = [61, 62];
+pub(crate) const VRIDS: [u8; 2] = [61, 62];
 
 /// A forwarding method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
