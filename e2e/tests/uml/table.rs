@@ -110,10 +110,20 @@ fn the_table_is_right_again_after_a_flush_and_after_single_changes() -> Result<(
 fn a_restarted_agent_adopts_the_table_and_rewrites_nothing() -> Result<()> {
     let mut scene = Directors::start(1, 3, Method::Nat, &json!({}))?;
     scene.connect(30)?;
+    for target in scene.targets() {
+        scene.await_counted(0, target, 30)?;
+    }
     let ipvsadm = scene.ipvsadm(0);
     let right = ipvsadm.table()?;
     // A service or real server that is made anew counts from 0.
-    let counted = || ipvsadm.run("-L -n --stats --exact");
+    let counted = || -> Result<Vec<String>> {
+        let text = ipvsadm.run("-L -n --stats --exact")?;
+        let connections = |line: &str| {
+            let mut words = line.split_whitespace().skip(1);
+            Some(format!("{}: {}", words.next()?, words.next()?))
+        };
+        Ok(text.lines().skip(3).filter_map(connections).collect())
+    };
     let before = counted()?;
 
     let mut old = scene.agents.remove(0);
@@ -123,6 +133,6 @@ fn a_restarted_agent_adopts_the_table_and_rewrites_nothing() -> Result<()> {
     scene.agents.push(agent);
     scene.await_table(0, &right)?;
     let after = counted()?;
-    ensure!(before == after, "{before}\n{after}");
+    ensure!(before == after, "{before:?}\n{after:?}");
     Ok(())
 }
