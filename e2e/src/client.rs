@@ -50,6 +50,10 @@ pub struct Connection {
     server: String,
 }
 
+/// Where datagrams come from: to a director all that come from one port are one connection.
+#[derive(Debug)]
+pub struct Port(UdpSocket);
+
 /// Open connections that are asked all the time, in a thread of their own.
 #[derive(Debug)]
 pub struct Load {
@@ -136,21 +140,21 @@ impl Client {
     pub fn udp(&self, target: SocketAddr, count: usize) -> Result<Tally> {
         self.node.namespace().run(|| {
             Ok(Tally::of_all(count, |number| {
-                ask_over(&self.datagram_socket(target)?, number)
+                Port(self.datagram_socket(target)?).ask_once(number)
             }))
         })
     }
 
-    /// Sends `count` datagrams to `target`, all from one port, and waits for each answer, or until five in a row have not
-    /// come.
+    /// A port of its own for datagrams to `target`.
     ///
     /// # Errors
-    /// When no socket can be made; what happens to datagrams is in the tally.
-    pub fn udp_from_one_port(&self, target: SocketAddr, count: usize) -> Result<Tally> {
-        self.node.namespace().run(|| {
-            let socket = self.datagram_socket(target)?;
-            Ok(Tally::of_all(count, |number| ask_over(&socket, number)))
-        })
+    /// When no socket can be made.
+    pub fn port(&self, target: SocketAddr) -> Result<Port> {
+        let socket = self
+            .node
+            .namespace()
+            .run(|| Ok(self.datagram_socket(target)?))?;
+        Ok(Port(socket))
     }
 
     /// Opens `count` connections to `target` and keeps them open.
@@ -232,15 +236,22 @@ impl Client {
     }
 }
 
-/// One datagram, and its answer.
-fn ask_over(socket: &UdpSocket, number: usize) -> io::Result<String> {
-    socket.send(number.to_string().as_bytes())?;
-    let mut buffer = [0; 2048];
-    let length = socket.recv(&mut buffer)?;
-    let answer = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
-    match answer.split_once(' ') {
-        Some((server, rest)) if rest == number.to_string() => Ok(server.to_owned()),
-        Some(_) | None => Err(io::Error::other(format!("an odd answer: {answer}"))),
+impl Port {
+    /// Sends `count` datagrams and waits for each answer, or until five in a row have not come.
+    #[must_use]
+    pub fn ask(&self, count: usize) -> Tally {
+        Tally::of_all(count, |number| self.ask_once(number))
+    }
+
+    fn ask_once(&self, number: usize) -> io::Result<String> {
+        self.0.send(number.to_string().as_bytes())?;
+        let mut buffer = [0; 2048];
+        let length = self.0.recv(&mut buffer)?;
+        let answer = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+        match answer.split_once(' ') {
+            Some((server, rest)) if rest == number.to_string() => Ok(server.to_owned()),
+            Some(_) | None => Err(io::Error::other(format!("an odd answer: {answer}"))),
+        }
     }
 }
 

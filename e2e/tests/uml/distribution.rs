@@ -124,7 +124,7 @@ fn one_packet_spreads_what_comes_from_one_port() -> Result<()> {
     // Real servers answer by themselves: a director has forgotten whose answer it is, and NAT would not change it back.
     let mut scene = Directors::start(1, SERVERS, Method::Direct, &only_udp)?;
     for target in scene.targets() {
-        let tally = scene.client().udp_from_one_port(target, DATAGRAMS)?;
+        let tally = scene.client().port(target)?.ask(DATAGRAMS);
         let all_at_one = tally.answers.len() == 1 && tally.failed() == 0;
         ensure!(all_at_one, "{target} with connections: {tally}");
     }
@@ -132,7 +132,7 @@ fn one_packet_spreads_what_comes_from_one_port() -> Result<()> {
     await_scheduler(&scene, " -o")?;
     scene.await_serving(0, &[0, 1, 2])?;
     for target in scene.targets() {
-        let tally = scene.client().udp_from_one_port(target, DATAGRAMS)?;
+        let tally = scene.client().port(target)?.ask(DATAGRAMS);
         for server in ["r1", "r2", "r3"] {
             let each = DATAGRAMS / usize::from(SERVERS);
             ensure!(tally.of(server) == each, "{target}: {tally}");
