@@ -34,6 +34,8 @@ mod marks;
 mod methods;
 #[path = "uml/nftables.rs"]
 mod nftables;
+#[path = "uml/path_mtu.rs"]
+mod path_mtu;
 #[path = "uml/peer.rs"]
 mod peer;
 #[expect(dead_code, reason = "what netns needs of it")]
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         sctp::TESTS,
         distribution::TESTS,
         health::TESTS,
+        path_mtu::TESTS,
         peer::TESTS,
         settings::TESTS,
         survival::TESTS,

@@ -18,8 +18,8 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 
-/// A piece of a download.
-const PIECE: usize = 1024;
+/// A piece of a download: more than a packet carries.
+const PIECE: usize = 4096;
 /// Is there if the kernel has SCTP. A socket that is asked for would load its module.
 const HAS_SCTP: &str = "/proc/net/sctp";
 
