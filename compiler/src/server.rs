@@ -406,8 +406,23 @@ fn whole_seconds(duration: Duration, range: std::ops::RangeInclusive<u64>) -> Op
 }
 
 fn one_packet(spec: &VirtualServerSpec, wanted: Option<&Wanted>, remarks: &mut Remarks) {
-    if spec.one_packet && !wanted.is_none_or(Wanted::only_udp) {
+    if !spec.one_packet {
+        return;
+    }
+    if !wanted.is_none_or(Wanted::only_udp) {
         let message = "is for UDP: every port must be of it; remove the others, or this";
+        remarks.error("spec.onePacket", message);
+    }
+    // Of the kernel's engines, sip alone finds the way back without a connection (ip_vs_core.c, conn_out).
+    let finds_back = |persistence: &Persistence| persistence.engine.is_some();
+    let is_nat = |way: &Forwarding| {
+        matches!(way.method, ForwardingMethod::Nat | ForwardingMethod::FullNat)
+    };
+    let apart = spec.real_servers.iter().filter_map(|r| r.forwarding.as_ref());
+    let sorry = spec.sorry_server.iter().filter_map(|s| s.forwarding.as_ref());
+    let mut all = apart.chain(sorry).chain([&spec.forwarding]);
+    if all.any(is_nat) && !spec.persistence.as_ref().is_some_and(finds_back) {
+        let message = "forgets whom it sent a datagram to, and with NAT and FullNAT the answer comes back to be changed: choose DR or Tunnel, or remove this";
         remarks.error("spec.onePacket", message);
     }
 }

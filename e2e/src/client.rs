@@ -20,6 +20,8 @@ use crate::lab::Node;
 const PATIENCE: Duration = Duration::from_secs(4);
 /// So many failures in a row, and no more is tried: the rest would fail in the same way, after the same wait.
 const ENOUGH: usize = 5;
+/// Where the ports of associations begin.
+const SCTP_PORTS: u16 = 20_000;
 /// Between two questions of a load on one connection.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -47,6 +49,10 @@ pub struct Connection {
     /// Who answered first.
     server: String,
 }
+
+/// Where datagrams come from: to a director all that come from one port are one connection.
+#[derive(Debug)]
+pub struct Port(UdpSocket);
 
 /// Open connections that are asked all the time, in a thread of their own.
 #[derive(Debug)]
@@ -109,6 +115,23 @@ impl Client {
         })
     }
 
+    /// Opens `count` associations of SCTP from `source`, as [`tcp`](Self::tcp) does connections, each from a port of its
+    /// own. Without a source a socket tells its peer every address that this node has; and the connection tracking of a
+    /// director refuses a port whose last association it has not forgotten.
+    ///
+    /// # Errors
+    /// As [`tcp`](Self::tcp).
+    pub fn sctp(&self, source: IpAddr, target: SocketAddr, count: usize) -> Result<Tally> {
+        self.node.namespace().run(|| {
+            let mut ports = SCTP_PORTS..;
+            Ok(Tally::of_all(count, |_number| {
+                let source = ports.next().map(|port| SocketAddr::new(source, port));
+                let stream = self.stream(source, target, Protocol::SCTP)?;
+                Ok(Connection::over(stream)?.server)
+            }))
+        })
+    }
+
     /// Sends `count` datagrams to `target`, each from a port of its own, and waits for each answer, or until five in a
     /// row have not come.
     ///
@@ -117,9 +140,21 @@ impl Client {
     pub fn udp(&self, target: SocketAddr, count: usize) -> Result<Tally> {
         self.node.namespace().run(|| {
             Ok(Tally::of_all(count, |number| {
-                self.ask_by_datagram(target, number)
+                Port(self.datagram_socket(target)?).ask_once(number)
             }))
         })
+    }
+
+    /// A port of its own for datagrams to `target`.
+    ///
+    /// # Errors
+    /// When no socket can be made.
+    pub fn port(&self, target: SocketAddr) -> Result<Port> {
+        let socket = self
+            .node
+            .namespace()
+            .run(|| Ok(self.datagram_socket(target)?))?;
+        Ok(Port(socket))
     }
 
     /// Opens `count` connections to `target` and keeps them open.
@@ -143,7 +178,8 @@ impl Client {
     /// When the connection breaks before, or the status is not 200.
     pub fn get(&self, target: SocketAddr, path: &str) -> Result<usize> {
         self.node.namespace().run(|| {
-            let mut stream = self.stream(target)?;
+            let mut stream = self.stream(self.own(), target, Protocol::TCP)?;
+            stream.set_nodelay(true)?;
             write!(stream, "GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n")?;
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer)?;
@@ -157,8 +193,71 @@ impl Client {
     }
 
     fn connect(&self, target: SocketAddr) -> io::Result<Connection> {
-        let stream = self.stream(target)?;
-        let mut connection = Connection {
+        let stream = self.stream(self.own(), target, Protocol::TCP)?;
+        stream.set_nodelay(true)?;
+        Connection::over(stream)
+    }
+
+    fn stream(
+        &self,
+        source: Option<SocketAddr>,
+        target: SocketAddr,
+        protocol: Protocol,
+    ) -> io::Result<TcpStream> {
+        let socket = self.socket(source, target, Type::STREAM, protocol)?;
+        socket.connect_timeout(&target.into(), self.patience)?;
+        Ok(socket.into())
+    }
+
+    fn datagram_socket(&self, target: SocketAddr) -> io::Result<UdpSocket> {
+        let socket = self.socket(self.own(), target, Type::DGRAM, Protocol::UDP)?;
+        socket.connect(&target.into())?;
+        Ok(socket.into())
+    }
+
+    /// Any port of the source.
+    fn own(&self) -> Option<SocketAddr> {
+        self.source.map(|source| SocketAddr::new(source, 0))
+    }
+
+    fn socket(
+        &self,
+        source: Option<SocketAddr>,
+        target: SocketAddr,
+        kind: Type,
+        protocol: Protocol,
+    ) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(target), kind, Some(protocol))?;
+        if let Some(source) = source {
+            socket.bind(&source.into())?;
+        }
+        socket.set_read_timeout(Some(self.patience))?;
+        Ok(socket)
+    }
+}
+
+impl Port {
+    /// Sends `count` datagrams and waits for each answer, or until five in a row have not come.
+    #[must_use]
+    pub fn ask(&self, count: usize) -> Tally {
+        Tally::of_all(count, |number| self.ask_once(number))
+    }
+
+    fn ask_once(&self, number: usize) -> io::Result<String> {
+        self.0.send(number.to_string().as_bytes())?;
+        let mut buffer = [0; 2048];
+        let length = self.0.recv(&mut buffer)?;
+        let answer = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+        match answer.split_once(' ') {
+            Some((server, rest)) if rest == number.to_string() => Ok(server.to_owned()),
+            Some(_) | None => Err(io::Error::other(format!("an odd answer: {answer}"))),
+        }
+    }
+}
+
+impl Connection {
+    fn over(stream: TcpStream) -> io::Result<Self> {
+        let mut connection = Self {
             stream,
             server: String::new(),
         };
@@ -166,37 +265,6 @@ impl Client {
         Ok(connection)
     }
 
-    fn stream(&self, target: SocketAddr) -> io::Result<TcpStream> {
-        let socket = self.socket(target, Type::STREAM, Protocol::TCP)?;
-        socket.connect_timeout(&target.into(), self.patience)?;
-        socket.set_tcp_nodelay(true)?;
-        Ok(socket.into())
-    }
-
-    fn ask_by_datagram(&self, target: SocketAddr, number: usize) -> io::Result<String> {
-        let socket: UdpSocket = self.socket(target, Type::DGRAM, Protocol::UDP)?.into();
-        socket.connect(target)?;
-        socket.send(number.to_string().as_bytes())?;
-        let mut buffer = [0; 2048];
-        let length = socket.recv(&mut buffer)?;
-        let answer = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
-        match answer.split_once(' ') {
-            Some((server, rest)) if rest == number.to_string() => Ok(server.to_owned()),
-            Some(_) | None => Err(io::Error::other(format!("an odd answer: {answer}"))),
-        }
-    }
-
-    fn socket(&self, target: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
-        let socket = Socket::new(Domain::for_address(target), kind, Some(protocol))?;
-        if let Some(source) = self.source {
-            socket.bind(&SocketAddr::from((source, 0)).into())?;
-        }
-        socket.set_read_timeout(Some(self.patience))?;
-        Ok(socket)
-    }
-}
-
-impl Connection {
     /// Who answered first.
     #[must_use]
     pub fn server(&self) -> &str {

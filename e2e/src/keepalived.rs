@@ -30,6 +30,8 @@ pub struct Keepalived {
     pub sync: bool,
     /// Its instances.
     pub instances: Vec<Instance>,
+    /// Its `virtual_server` blocks; without, it runs no checkers.
+    pub servers: String,
 }
 
 /// A `vrrp_instance`.
@@ -65,6 +67,7 @@ impl Keepalived {
             log_detail: true,
             sync: false,
             instances: vec![instance],
+            servers: String::new(),
         }
     }
 
@@ -77,14 +80,17 @@ impl Keepalived {
         let configuration = self.write(node)?;
         let mut command = Command::new("keepalived");
         command
-            .args(["-P", "-n", "-l"])
+            .args(["-n", "-l"])
+            .args(self.servers.is_empty().then_some("-P"))
             .args(self.log_detail.then_some("-D"))
             .arg("-f")
             .arg(configuration)
             .arg("-p")
             .arg(file("keepalived.pid"))
             .arg("-r")
-            .arg(file("keepalived-vrrp.pid"));
+            .arg(file("keepalived-vrrp.pid"))
+            .arg("-c")
+            .arg(file("keepalived-checkers.pid"));
         let name = format!("keepalived-{}", node.name());
         Process::start(&name, command, node.namespace(), node.directory())
     }
@@ -135,6 +141,7 @@ impl Keepalived {
         for (number, instance) in self.instances.iter().enumerate() {
             instance.write(&format!("i{number}"), &mut text)?;
         }
+        text.push_str(&self.servers);
         Ok(text)
     }
 }

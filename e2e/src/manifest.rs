@@ -37,7 +37,8 @@ pub struct Router {
     pub sync_group: Option<String>,
     /// `spec.handover.linger`.
     pub linger: Option<Duration>,
-    /// `spec.attach.namespaces.from: All`: VirtualServers of every namespace may have its addresses.
+    /// `spec.attach` with `namespaces.from: All` and `fwmark`: VirtualServers of every namespace may have its addresses,
+    /// and what carries a firewall mark.
     pub attach: bool,
 }
 
@@ -173,7 +174,7 @@ impl Router {
             writeln!(text, "  handover: {{linger: {}ms}}", linger.as_millis())?;
         }
         if self.attach {
-            text.push_str("  attach: {namespaces: {from: All}}\n");
+            text.push_str("  attach: {namespaces: {from: All}, fwmark: true}\n");
         }
         if let Some(password) = &self.password {
             writeln!(

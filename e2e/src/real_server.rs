@@ -1,4 +1,4 @@
-//! A real server of a lab: a process in a node's namespace that answers over TCP, HTTP and UDP with its name.
+//! A real server of a lab: a process in a node's namespace that answers over TCP, HTTP, SCTP and UDP with its name.
 //!
 //! Owns its process. Never touches addresses or routes: [`DirectorLan`](crate::DirectorLan) does.
 
@@ -17,7 +17,7 @@ use crate::process::Process;
 use crate::program;
 use crate::wait::{self, Seen};
 
-pub use answers::serve;
+pub use answers::{has_sctp, serve};
 
 /// Time for a start or one answer.
 const SOON: Duration = Duration::from_secs(10);

@@ -8,6 +8,8 @@ use vipkeeper_e2e::uml;
 
 #[path = "uml/agent.rs"]
 mod agent;
+#[path = "uml/checkers.rs"]
+mod checkers;
 #[path = "uml/checksum.rs"]
 mod checksum;
 #[path = "uml/directors.rs"]
@@ -26,19 +28,31 @@ mod health;
 mod interop;
 #[path = "netns/machine.rs"]
 mod machine;
+#[path = "uml/marks.rs"]
+mod marks;
 #[path = "uml/methods.rs"]
 mod methods;
 #[path = "uml/nftables.rs"]
 mod nftables;
+#[path = "uml/path_mtu.rs"]
+mod path_mtu;
+#[path = "uml/peer.rs"]
+mod peer;
 #[path = "uml/prepare.rs"]
 mod prepare;
 #[expect(dead_code, reason = "what netns needs of it")]
 #[path = "netns/scene.rs"]
 mod scene;
+#[path = "uml/sctp.rs"]
+mod sctp;
+#[path = "uml/settings.rs"]
+mod settings;
 #[path = "uml/survival.rs"]
 mod survival;
 #[path = "uml/table.rs"]
 mod table;
+#[path = "uml/thresholds.rs"]
+mod thresholds;
 
 fn main() -> ExitCode {
     let tests = [
@@ -49,11 +63,17 @@ fn main() -> ExitCode {
         interop::TESTS,
         checksum::TESTS,
         methods::TESTS,
+        marks::TESTS,
+        sctp::TESTS,
         distribution::TESTS,
         health::TESTS,
+        path_mtu::TESTS,
+        peer::TESTS,
+        settings::TESTS,
         survival::TESTS,
         table::TESTS,
         prepare::TESTS,
+        thresholds::TESTS,
     ];
     uml::main(ending::TESTS, &tests.concat())
 }

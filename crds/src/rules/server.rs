@@ -71,6 +71,12 @@ pub(crate) fn server() -> Value {
             "onePacket is for UDP: every port must be of it"
         ),
         rule(
+            &format!(
+                "!has(self.onePacket) || !self.onePacket || (has(self.persistence) && has(self.persistence.engine)) || (!(self.forwarding.method in ['NAT', 'FullNAT']) && {real}.all(r, !has(r.forwarding) || !(r.forwarding.method in ['NAT', 'FullNAT'])) && (!has(self.sorryServer) || !has(self.sorryServer.forwarding) || !(self.sorryServer.forwarding.method in ['NAT', 'FullNAT'])))"
+            ),
+            "onePacket is for DR and Tunnel: with NAT and FullNAT the answer comes back to be changed"
+        ),
+        rule(
             &format!("(size({real}) > 0) != has(self.serviceRef)"),
             "exactly one of realServers and serviceRef is required"
         ),

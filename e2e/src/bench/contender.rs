@@ -126,6 +126,7 @@ fn keepalived(routers: &[Router], node: &Node) -> Result<Keepalived> {
         log_detail: false,
         sync: false,
         instances: instances.collect::<Result<_>>()?,
+        servers: String::new(),
     })
 }
 

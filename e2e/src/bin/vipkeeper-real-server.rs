@@ -6,13 +6,13 @@ use anyhow::Result;
 use clap::Parser;
 use vipkeeper_e2e::real_server::serve;
 
-/// Answers over TCP, HTTP and UDP with its name until it is killed.
+/// Answers over TCP, HTTP, SCTP and UDP with its name until it is killed.
 #[derive(Debug, Parser)]
 struct Options {
     /// What it answers with.
     #[arg(long)]
     name: String,
-    /// Where it listens, over TCP and UDP.
+    /// Where it listens, over TCP and UDP, and SCTP if the kernel has it.
     #[arg(required = true)]
     addresses: Vec<SocketAddr>,
 }

@@ -2,22 +2,26 @@
 //!
 //! TCP: a line that is no HTTP request is answered by the name and a line feed, as many as come on a connection.
 //! HTTP/1.1: `GET /` has the name as its body, `GET /health` the status that `GET /set-health/STATUS` set last,
-//! `GET /download/BYTES/MILLISECONDS` as many bytes spread over that time. UDP: a datagram is answered by the name, a
-//! space and itself.
+//! `GET /download/BYTES/MILLISECONDS` as many bytes spread over that time. SCTP, where the kernel has it: as TCP. UDP: a
+//! datagram is answered by the name, a space and itself.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 
-/// A piece of a download.
-const PIECE: usize = 1024;
+/// A piece of a download: more than a packet carries.
+const PIECE: usize = 4096;
+/// Is there if the kernel has SCTP. A socket that is asked for would load its module.
+const HAS_SCTP: &str = "/proc/net/sctp";
 
 /// Answers with `name` at `addresses`, until it is killed.
 ///
@@ -39,12 +43,32 @@ pub fn serve(name: &str, addresses: &[SocketAddr]) -> Result<()> {
             let socket = UdpSocket::bind(address).await.with_context(what)?;
             all.spawn(Arc::clone(&server).accept(listener));
             all.spawn(Arc::clone(&server).datagrams(socket));
+            if has_sctp() {
+                let listener = listen_by_sctp(address).with_context(what)?;
+                all.spawn(Arc::clone(&server).accept(listener));
+            }
         }
         while let Some(ended) = all.join_next().await {
             ended??;
         }
         Ok(())
     })
+}
+
+/// Whether the kernel of this machine has sockets of SCTP.
+#[must_use]
+pub fn has_sctp() -> bool {
+    Path::new(HAS_SCTP).exists()
+}
+
+/// A socket of SCTP that takes one association at a time behaves as one of TCP.
+fn listen_by_sctp(address: SocketAddr) -> Result<TcpListener> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::SCTP))?;
+    socket.bind(&address.into())?;
+    socket.listen(128)?;
+    socket.set_nonblocking(true)?;
+    Ok(TcpListener::from_std(socket.into())?)
 }
 
 struct Server {
@@ -77,7 +101,8 @@ impl Server {
     }
 
     async fn connection(&self, stream: TcpStream) -> Result<()> {
-        stream.set_nodelay(true)?;
+        // SCTP has no such option, and does not need it for answers of one line.
+        stream.set_nodelay(true).ok();
         let (reader, mut writer) = stream.into_split();
         let mut lines = BufReader::new(reader).lines();
         while let Some(line) = lines.next_line().await? {

@@ -18,7 +18,7 @@ pub(crate) const PORT: u16 = 80;
 /// Where GUE arrives.
 const GUE_PORT: u16 = 6080;
 /// The VRID of the virtual addresses, and of those that real servers behind NAT have as gateways.
-const VRIDS: [u8; 2] = [61, 62];
+pub(crate) const VRIDS: [u8; 2] = [61, 62];
 
 /// A forwarding method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,6 +260,18 @@ impl Directors {
         )
     }
 
+    /// Waits until a line of a director's table begins with `begin` and has `words` in it.
+    pub(crate) fn await_line(&self, director: usize, begin: &str, words: &str) -> Result<()> {
+        let ipvsadm = self.ipvsadm(director);
+        wait::until(&format!("{begin} with {words}"), SOON, || {
+            Ok(Seen::when(ipvsadm.table()?, |table| {
+                let mut lines = table.iter();
+                lines.any(|line| line.starts_with(begin) && line.contains(words))
+            })
+            .map(|_| ()))
+        })
+    }
+
     /// Waits until the kernel of a director has so many established connections.
     pub(crate) fn await_connections(&self, director: usize, count: usize) -> Result<()> {
         let ipvsadm = self.ipvsadm(director);
@@ -270,6 +282,22 @@ impl Directors {
                 .filter(|line| line.contains("ESTABLISHED"))
                 .count();
             Ok(Seen::when(open, |open| *open == count).map(|_| ()))
+        })
+    }
+
+    /// Waits until the kernel of a director, which counts every two seconds, has counted at least so many connections to
+    /// the service at `target`.
+    pub(crate) fn await_counted(
+        &self,
+        director: usize,
+        target: SocketAddr,
+        count: usize,
+    ) -> Result<()> {
+        let ipvsadm = self.ipvsadm(director);
+        let what = format!("{count} connections counted to {target} at director {director}");
+        wait::until(&what, SOON, || {
+            let counted = counted(&ipvsadm.run("-L -n --stats --exact")?, target);
+            Ok(Seen::when(counted, |counted| *counted >= count).map(|_| ()))
         })
     }
 
@@ -304,6 +332,21 @@ fn serving(table: &[String]) -> Vec<String> {
     all.sort();
     all.dedup();
     all
+}
+
+/// The connections to the service at `target` in `text`, whatever its protocol.
+fn counted(text: &str, target: SocketAddr) -> usize {
+    let target = target.to_string();
+    let counts = text.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [protocol, address, count, ..] = &words[..] else {
+            return None;
+        };
+        // An arrow begins the line of a real server.
+        let is_service = *protocol != "->" && *address == target;
+        is_service.then(|| count.parse::<usize>().ok())?
+    });
+    counts.sum()
 }
 
 /// Replaces the members of `base` that `more` has; null takes one away.

@@ -15,6 +15,7 @@ tests! {
     beside wlc_keeps_open_connections_by_weight,
     beside sh_and_mh_give_a_client_one_server_and_a_thousand_ports_each_a_third,
     beside persistence_keeps_a_client_and_its_prefix_at_one_server,
+    beside one_packet_spreads_what_comes_from_one_port,
 }
 
 const SERVERS: u8 = 3;
@@ -114,6 +115,29 @@ fn persistence_keeps_a_client_and_its_prefix_at_one_server() -> Result<()> {
         .iter()
         .for_each(|tally| whole.add(tally));
     ensure!(whole.answers.len() == 1 && whole.failed() == 0, "{whole}");
+    Ok(())
+}
+
+fn one_packet_spreads_what_comes_from_one_port() -> Result<()> {
+    const DATAGRAMS: usize = 30;
+    let only_udp = json!({"ports": [{"port": PORT, "protocol": "UDP"}]});
+    // Real servers answer by themselves: a director has forgotten whose answer it is, and NAT would not change it back.
+    let mut scene = Directors::start(1, SERVERS, Method::Direct, &only_udp)?;
+    for target in scene.targets() {
+        let tally = scene.client().port(target)?.ask(DATAGRAMS);
+        let all_at_one = tally.answers.len() == 1 && tally.failed() == 0;
+        ensure!(all_at_one, "{target} with connections: {tally}");
+    }
+    scene.edit(&json!({"onePacket": true}))?;
+    await_scheduler(&scene, " -o")?;
+    scene.await_serving(0, &[0, 1, 2])?;
+    for target in scene.targets() {
+        let tally = scene.client().port(target)?.ask(DATAGRAMS);
+        for server in ["r1", "r2", "r3"] {
+            let each = DATAGRAMS / usize::from(SERVERS);
+            ensure!(tally.of(server) == each, "{target}: {tally}");
+        }
+    }
     Ok(())
 }
 

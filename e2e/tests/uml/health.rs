@@ -17,6 +17,7 @@ tests! {
     beside a_quiesced_real_server_keeps_its_connections_and_gets_no_new_ones,
     beside a_sorry_server_serves_from_the_loss_of_the_quorum_to_its_return,
     beside a_drained_real_server_finishes_a_long_download,
+    beside datagrams_leave_a_real_server_that_was_removed_with_expire_nodest_conn_alone,
 }
 
 const SERVERS: u8 = 3;
@@ -153,6 +154,34 @@ fn a_drained_real_server_finishes_a_long_download() -> Result<()> {
     match download.join() {
         Ok(bytes) => ensure!(bytes? == BYTES),
         Err(_panic) => bail!("the download panicked"),
+    }
+    Ok(())
+}
+
+fn datagrams_leave_a_real_server_that_was_removed_with_expire_nodest_conn_alone() -> Result<()> {
+    let at_once = json!({"drain": {"timeout": "0s"}});
+    let mut scene = Directors::start(1, SERVERS, Method::Nat, &at_once)?;
+    let client = scene.client().with_patience(Duration::from_millis(300));
+    let mut left = vec![0, 1, 2];
+    let mut ports = Vec::new();
+    for target in scene.targets() {
+        let port = client.port(target)?;
+        let tally = port.ask(5);
+        ensure!(tally.answers.len() == 1 && tally.failed() == 0, "{tally}");
+        left.retain(|number| tally.of(scene.lan.servers()[*number].name()) == 0);
+        ports.push(port);
+    }
+    scene.edit(&json!({"realServers": scene.real_servers(&left)}))?;
+    scene.await_serving(0, &left)?;
+    for port in &ports {
+        let tally = port.ask(2);
+        ensure!(tally.answered() == 0, "{tally}");
+    }
+    let director = scene.lan.directors()[0].namespace();
+    director.sysctl(&[("ipv4/vs/expire_nodest_conn", "1")])?;
+    for port in &ports {
+        let tally = port.ask(5);
+        ensure!(tally.failed() == 0, "{tally}");
     }
     Ok(())
 }

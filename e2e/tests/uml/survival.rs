@@ -1,8 +1,9 @@
 //! What established connections survive: the death of the agent, its upgrade, the death of the director.
 
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::json;
 use vipkeeper_e2e::client::Course;
 use vipkeeper_e2e::harness;
@@ -16,11 +17,13 @@ tests! {
     alone a_killed_agent_without_a_peer_resets_nothing,
     alone an_upgrade_by_takeover_resets_nothing,
     alone the_death_of_a_director_resets_nothing_with_mh_over_dr,
+    alone the_death_of_a_director_with_mh_over_nat_resets_nobody_who_speaks_next,
     alone the_death_of_a_director_with_nat_loses_no_new_connection_afterwards,
 }
 
 const SERVERS: u8 = 3;
 const CONNECTIONS: usize = 40;
+const DOWNLOADS: usize = 6;
 /// What a connection bears: an election and the retransmissions that it waits for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -55,18 +58,48 @@ fn an_upgrade_by_takeover_resets_nothing() -> Result<()> {
 }
 
 fn the_death_of_a_director_resets_nothing_with_mh_over_dr() -> Result<()> {
-    let more = json!({"scheduler": {"name": "mh", "flags": ["Fallback", "Port"]}});
-    let mut scene = Directors::start(2, SERVERS, Method::Direct, &more)?;
-    for director in scene.lan.directors() {
-        // The successor takes connections whose beginning it has not seen.
-        director
-            .namespace()
-            .sysctl(&[("ipv4/vs/sloppy_tcp", "1")])?;
-    }
+    let mut scene = alike(Method::Direct)?;
     let load = load(&scene)?;
     power_off_the_active(&mut scene)?;
     unbroken(load)?;
     Ok(())
+}
+
+/// Of the answers the successor knows nothing until the client has spoken again: NAT does not change them back, and the
+/// client drops them.
+fn the_death_of_a_director_with_mh_over_nat_resets_nobody_who_speaks_next() -> Result<()> {
+    let mut scene = alike(Method::Nat)?;
+    let load = load(&scene)?;
+    let downloads = downloads(&scene);
+    // Until all are under way.
+    scene.await_connections(0, CONNECTIONS + DOWNLOADS)?;
+    power_off_the_active(&mut scene)?;
+    let tally = scene.connect(30)?;
+    ensure!(tally.failed() == 0, "{tally}");
+    let course = unbroken(load)?;
+    let mut cut = 0;
+    for download in downloads {
+        match download.join() {
+            Ok(outcome) => cut += usize::from(outcome.is_err()),
+            Err(_panic) => bail!("a download panicked"),
+        }
+    }
+    let longest = course.longest;
+    harness::figure(&format!(
+        "the death of a director with NAT and mh: 0 of {CONNECTIONS} connections broke whose clients speak, the longest \
+         silence {longest:?}; {cut} of {DOWNLOADS} downloads did, whose clients only listen"
+    ));
+    Ok(())
+}
+
+/// Downloads that take longer than an election.
+fn downloads(scene: &Directors) -> Vec<JoinHandle<Result<usize>>> {
+    let targets = scene.targets().into_iter().cycle().take(DOWNLOADS);
+    let download = |target| {
+        let client = scene.client().with_patience(PATIENCE);
+        thread::spawn(move || client.get(target, "/download/307200/4000"))
+    };
+    targets.map(download).collect()
 }
 
 fn the_death_of_a_director_with_nat_loses_no_new_connection_afterwards() -> Result<()> {
@@ -83,13 +116,25 @@ fn the_death_of_a_director_with_nat_loses_no_new_connection_afterwards() -> Resu
     Ok(())
 }
 
+/// Two directors that choose the same real server for a connection, and take one whose beginning they have not seen.
+fn alike(method: Method) -> Result<Directors> {
+    let more = json!({"scheduler": {"name": "mh", "flags": ["Fallback", "Port"]}});
+    let scene = Directors::start(2, SERVERS, method, &more)?;
+    for director in scene.lan.directors() {
+        director
+            .namespace()
+            .sysctl(&[("ipv4/vs/sloppy_tcp", "1")])?;
+    }
+    Ok(scene)
+}
+
 /// The first director dies, the second serves.
 fn power_off_the_active(scene: &mut Directors) -> Result<()> {
     let mut dead = scene.agents.remove(0);
     let lab = scene.lan.lab();
     lab.power_off(&lab.nodes()[0], &mut [dead.process_mut()])?;
     let [successor] = &mut scene.agents[..] else {
-        anyhow::bail!("not one agent is left");
+        bail!("not one agent is left");
     };
     successor.await_state("web", "Active", SOON)?;
     let client = scene.client().with_patience(Duration::from_millis(200));

@@ -1,16 +1,14 @@
 //! The kernel's table: what others have in it stays, and what they do to ours is mended.
 
-use std::fmt::Write as _;
-use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use vipkeeper_e2e::wait::{self, Seen};
-use vipkeeper_e2e::{Agent, Node, Process, Tally, tests};
+use vipkeeper_e2e::{Agent, Tally, tests};
 
-use crate::directors::{Directors, Method, PORT};
+use crate::checkers;
+use crate::directors::{Directors, Method};
 use crate::scene::SOON;
 
 tests! {
@@ -59,7 +57,7 @@ fn keepalived_with_services_of_its_own_on_the_same_director_is_no_matter() -> Re
     let ipvsadm = scene.ipvsadm(0);
     let ours = ipvsadm.table()?;
     let real: Vec<IpAddr> = (0..2).map(|number| scene.addresses_of(number)[0]).collect();
-    let mut keepalived = checkers(&scene.lan.directors()[0], theirs, &real)?;
+    let mut keepalived = checkers::start(&scene.lan.directors()[0], &[(theirs, real)])?;
     let both_serve = |scene: &Directors| -> Result<()> {
         let client = scene.client();
         wait::until("keepalived's service", SOON, || {
@@ -84,39 +82,6 @@ fn keepalived_with_services_of_its_own_on_the_same_director_is_no_matter() -> Re
     scene.await_table(0, &ours)?;
     scene.connect(30)?;
     Ok(())
-}
-
-/// keepalived's checkers at `node`, with one round robin over `real` at `service`.
-fn checkers(node: &Node, service: SocketAddr, real: &[IpAddr]) -> Result<Process> {
-    let file = |name: &str| node.directory().join(name);
-    let mut text = format!(
-        "virtual_server {} {} {{\n  delay_loop 1\n  lb_algo rr\n  lb_kind NAT\n  protocol TCP\n",
-        service.ip(),
-        service.port()
-    );
-    for address in real {
-        writeln!(
-            text,
-            "  real_server {address} {PORT} {{\n    TCP_CHECK {{\n      connect_timeout 1\n    }}\n  }}"
-        )?;
-    }
-    text.push_str("}\n");
-    fs::write(file("checkers.conf"), text)?;
-    let mut command = Command::new("keepalived");
-    command.args(["-C", "-n", "-l", "-D"]);
-    for (option, name) in [
-        ("-f", "checkers.conf"),
-        ("-p", "all.pid"),
-        ("-c", "checkers.pid"),
-    ] {
-        command.arg(option).arg(file(name));
-    }
-    Process::start(
-        "keepalived-checkers",
-        command,
-        node.namespace(),
-        node.directory(),
-    )
 }
 
 fn the_table_is_right_again_after_a_flush_and_after_single_changes() -> Result<()> {
@@ -145,10 +110,20 @@ fn the_table_is_right_again_after_a_flush_and_after_single_changes() -> Result<(
 fn a_restarted_agent_adopts_the_table_and_rewrites_nothing() -> Result<()> {
     let mut scene = Directors::start(1, 3, Method::Nat, &json!({}))?;
     scene.connect(30)?;
+    for target in scene.targets() {
+        scene.await_counted(0, target, 30)?;
+    }
     let ipvsadm = scene.ipvsadm(0);
     let right = ipvsadm.table()?;
     // A service or real server that is made anew counts from 0.
-    let counted = || ipvsadm.run("-L -n --stats --exact");
+    let counted = || -> Result<Vec<String>> {
+        let text = ipvsadm.run("-L -n --stats --exact")?;
+        let connections = |line: &str| {
+            let mut words = line.split_whitespace().skip(1);
+            Some(format!("{}: {}", words.next()?, words.next()?))
+        };
+        Ok(text.lines().skip(3).filter_map(connections).collect())
+    };
     let before = counted()?;
 
     let mut old = scene.agents.remove(0);
@@ -158,6 +133,6 @@ fn a_restarted_agent_adopts_the_table_and_rewrites_nothing() -> Result<()> {
     scene.agents.push(agent);
     scene.await_table(0, &right)?;
     let after = counted()?;
-    ensure!(before == after, "{before}\n{after}");
+    ensure!(before == after, "{before:?}\n{after:?}");
     Ok(())
 }
