@@ -16,7 +16,8 @@ use vipkeeper_crds::node_server::{
     NodePersistence, NodeQuorum, NodeScheduler, NodeServer, ServerName,
 };
 use vipkeeper_crds::server::{
-    ConfigMapKey, OnLoss, PersistenceEngine, Protocol, SchedulerFlag, SchedulerName,
+    ConfigMapKey, Forwarding, ForwardingMethod, OnLoss, Persistence, PersistenceEngine, Protocol,
+    SchedulerFlag, SchedulerName,
 };
 use vipkeeper_crds::{AddressFamily, Duration, VirtualServer, VirtualServerSpec};
 
@@ -415,11 +416,18 @@ fn one_packet(spec: &VirtualServerSpec, wanted: Option<&Wanted>, remarks: &mut R
     }
     // Of the kernel's engines, sip alone finds the way back without a connection (ip_vs_core.c, conn_out).
     let finds_back = |persistence: &Persistence| persistence.engine.is_some();
-    let is_nat = |way: &Forwarding| {
-        matches!(way.method, ForwardingMethod::Nat | ForwardingMethod::FullNat)
+    let is_nat = |way: &Forwarding| match way.method {
+        ForwardingMethod::Nat | ForwardingMethod::FullNat => true,
+        ForwardingMethod::DirectRouting | ForwardingMethod::Tunnel => false,
     };
-    let apart = spec.real_servers.iter().filter_map(|r| r.forwarding.as_ref());
-    let sorry = spec.sorry_server.iter().filter_map(|s| s.forwarding.as_ref());
+    let apart = spec
+        .real_servers
+        .iter()
+        .filter_map(|r| r.forwarding.as_ref());
+    let sorry = spec
+        .sorry_server
+        .iter()
+        .filter_map(|s| s.forwarding.as_ref());
     let mut all = apart.chain(sorry).chain([&spec.forwarding]);
     if all.any(is_nat) && !spec.persistence.as_ref().is_some_and(finds_back) {
         let message = "forgets whom it sent a datagram to, and with NAT and FullNAT the answer comes back to be changed: choose DR or Tunnel, or remove this";

@@ -76,7 +76,8 @@ pub struct VirtualServerSpec {
     /// Connections of one client go to one real server. Default: they do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistence: Option<Persistence>,
-    /// Every datagram by itself: UDP alone, for servers that answer with one packet, as DNS. Default: false.
+    /// Every datagram by itself, for servers that answer with one packet, as DNS: UDP alone, and by DR or Tunnel,
+    /// because nobody remembers the connection whose answer NAT would change (the engine `sip` does). Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub one_packet: bool,
     /// The real servers, at most 1024; or `serviceRef`. Default: none.

@@ -147,7 +147,16 @@ fn each_broken_rule_of_a_server_names_its_field_and_the_way_out() {
             "spec.persistence.engine",
             "of UDP",
         ),
-        (json!({"onePacket": true}), "spec.onePacket", "for UDP"),
+        (
+            json!({"onePacket": true, "forwarding": {"method": "DR"}}),
+            "spec.onePacket",
+            "for UDP",
+        ),
+        (
+            json!({"onePacket": true, "ports": [{"port": 53, "protocol": "UDP"}]}),
+            "spec.onePacket",
+            "choose DR or Tunnel",
+        ),
         (
             json!({"quorum": {"weight": 0}}),
             "spec.quorum.weight",
