@@ -57,7 +57,11 @@ impl Objects {
     /// What `node` does for `router`.
     pub(crate) fn config(&self, router: &str, node: &str) -> Option<&NodeConfig> {
         let mut configs = self.configs.iter();
-        configs.find(|c| c.spec.router.as_deref() == Some(router) && c.spec.node_name == node)
+        configs.find(|c| {
+            c.spec.router.as_deref() == Some(router)
+                && c.spec.node_name == node
+                && c.spec.shard.is_none()
+        })
     }
 
     /// The NodeConfig of `node` itself.
