@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use vipkeeper_crds::node_server::NodeServer;
 use vipkeeper_crds::{AddressFamily, NodeAuthentication};
 
 use crate::attachment;
@@ -22,6 +21,7 @@ use crate::pool;
 use crate::router::{Candidates, Router};
 use crate::secret;
 use crate::servers::Served;
+use crate::shards::Weighed;
 use crate::vrid::{self, Segment};
 
 /// Who gets what.
@@ -30,7 +30,7 @@ pub struct Allocations {
     /// What each accepted router gets, by name.
     pub routers: BTreeMap<String, Allocation>,
     /// What is served on the addresses of each, by namespace and name; routers on which nothing is are not here.
-    pub servers: BTreeMap<String, Arc<Vec<Arc<NodeServer>>>>,
+    pub servers: BTreeMap<String, Arc<Vec<Weighed>>>,
     /// About all objects: Nodes by name, then routers and VirtualServers, the oldest first, each in the order of its
     /// fields.
     pub findings: Vec<Finding>,
@@ -42,7 +42,7 @@ impl Allocations {
         self.servers.iter().flat_map(|(router, servers)| {
             servers.iter().map(|server| Served {
                 router: router.clone(),
-                server: Arc::clone(server),
+                server: Arc::clone(&server.server),
             })
         })
     }

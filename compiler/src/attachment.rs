@@ -15,21 +15,22 @@ use vipkeeper_crds::{AddressFamily, AttachFrom};
 
 use crate::allocation::Allocation;
 use crate::finding::{Cause, Finding, ObjectName, Remarks, Severity};
-use crate::index::Index;
+use crate::index::{Index, Setting};
 use crate::router::Router;
 use crate::selector::{self, Labels};
 use crate::server::{self, Server, Wanted};
 use crate::servers::{ConfigMapName, ServerEntry};
+use crate::shards::{self, MOST_SIZE, Room, Weighed};
 
 /// The most VirtualServers of a router.
-const MAX_SERVERS: usize = 4096;
+const MAX_SERVERS: usize = 16_384;
 /// The most bytes of authorities in one probe.
 const MAX_AUTHORITIES: usize = 1 << 16;
 /// The label that Kubernetes gives every namespace.
 const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// What is served on the addresses of each router, by namespace and name.
-pub(crate) type Shares = BTreeMap<String, Arc<Vec<Arc<NodeServer>>>>;
+pub(crate) type Shares = BTreeMap<String, Arc<Vec<Weighed>>>;
 
 /// A VirtualServer with its router and the objects around it, but without other VirtualServers.
 #[derive(Clone, Debug)]
@@ -38,7 +39,7 @@ pub(crate) struct Attached {
     /// Whether what is written can be served.
     pub(crate) as_written: bool,
     /// What nodes would do, with the router; the best first: as written, as before.
-    choices: Vec<(String, Arc<NodeServer>)>,
+    choices: Vec<(String, Weighed)>,
 }
 
 /// What all VirtualServers get of the routers in `routers`, and what is said about them, the oldest first.
@@ -47,24 +48,22 @@ pub(crate) fn attach(
     routers: &BTreeMap<String, Allocation>,
 ) -> (Shares, Vec<Finding>) {
     let mut claims = Claims::default();
-    let mut shares: BTreeMap<String, BTreeMap<&ServerName, Arc<NodeServer>>> = BTreeMap::new();
+    let mut shares: BTreeMap<String, Share<'_>> = BTreeMap::new();
     let mut findings = Vec::new();
     for (name, entry) in index.servers.by_age() {
         let attached = entry.attached.get_or_init(|| around(index, name, entry));
         let mut remarks = entry.remarks.clone();
         remarks.extend(&attached.findings);
         let mut written = attached.as_written;
-        for (router, server) in &attached.choices {
+        for (router, weighed) in &attached.choices {
+            let server = &*weighed.server;
             let share = shares.entry(router.clone()).or_default();
             let mut said = Remarks::of(ObjectName::of_server(name));
             if !routers.contains_key(router) {
                 let message = format!("VirtualRouter {router} is refused: mend that first");
                 said.say(Severity::Error, Cause::RouterMissing, ROUTER, message);
-            } else if share.len() >= MAX_SERVERS {
-                let message = format!(
-                    "VirtualRouter {router} has {MAX_SERVERS} VirtualServers: name another router"
-                );
-                said.error(ROUTER, message);
+            } else {
+                share.has_room(index, router, weighed, &mut said);
             }
             claims.are_free(server, &mut said);
             if !said.refused() {
@@ -73,7 +72,7 @@ pub(crate) fn attach(
                     remarks.warn("metadata.name", message);
                 }
                 claims.add(server);
-                share.insert(&server.name, Arc::clone(server));
+                share.add(weighed);
                 break;
             }
             // What was served before is not written any more.
@@ -84,9 +83,45 @@ pub(crate) fn attach(
         }
         findings.extend(remarks.into_findings());
     }
-    let shares = shares.into_iter().filter(|(_, all)| !all.is_empty());
-    let shares = shares.map(|(router, all)| (router, Arc::new(all.into_values().collect())));
+    let shares = shares.into_iter().filter(|(_, s)| !s.servers.is_empty());
+    let all = |share: Share<'_>| share.servers.into_values().cloned().collect();
+    let shares = shares.map(|(router, share)| (router, Arc::new(all(share))));
     (shares.collect(), findings)
+}
+
+/// What is served on the addresses of one router, so far.
+#[derive(Default)]
+struct Share<'a> {
+    servers: BTreeMap<&'a ServerName, &'a Weighed>,
+    room: Room,
+}
+
+impl<'a> Share<'a> {
+    /// Whether one more can be told to nodes.
+    fn has_room(&self, index: &Index, router: &str, server: &Weighed, remarks: &mut Remarks) {
+        if self.servers.len() >= MAX_SERVERS {
+            let message = format!(
+                "VirtualRouter {router} has {MAX_SERVERS} VirtualServers: name another router"
+            );
+            remarks.error(ROUTER, message);
+        }
+        let told_whole = match index.setting {
+            Setting::Standalone => true,
+            Setting::Cluster => false,
+        };
+        let size = self.room.with(server);
+        if !told_whole && size > MOST_SIZE {
+            let message = format!(
+                "it and others of VirtualRouter {router} whose names fall together take {size} bytes of what nodes are told, at most {MOST_SIZE}: choose another name, or name another router"
+            );
+            remarks.error("metadata.name", message);
+        }
+    }
+
+    fn add(&mut self, server: &'a Weighed) {
+        self.room.take(server);
+        self.servers.insert(&server.server.name, server);
+    }
 }
 
 /// Where the router is named.
@@ -100,7 +135,11 @@ fn around(index: &Index, name: &ServerName, entry: &ServerEntry) -> Attached {
         && let Some(full) = resolved(index, server, &mut remarks)
         && !remarks.refused()
     {
-        choices.push((server.router.clone(), Arc::new(full)));
+        let weighed = Weighed::new(Arc::new(full));
+        is_not_too_large(&weighed, &mut remarks);
+        if !remarks.refused() {
+            choices.push((server.router.clone(), weighed));
+        }
     }
     let as_written = !choices.is_empty();
     if let Some(served) = index.servers.served(name)
@@ -109,13 +148,45 @@ fn around(index: &Index, name: &ServerName, entry: &ServerEntry) -> Attached {
     {
         let mut server = Arc::clone(&served.server);
         trust(Arc::make_mut(&mut server), router);
-        choices.push((served.router.clone(), server));
+        choices.push((served.router.clone(), Weighed::new(server)));
     }
     Attached {
         findings: remarks.into_findings(),
         as_written,
         choices,
     }
+}
+
+/// One VirtualServer is told as a whole.
+fn is_not_too_large(weighed: &Weighed, remarks: &mut Remarks) {
+    if weighed.size() <= MOST_SIZE {
+        return;
+    }
+    let server = &weighed.server;
+    let parts = [
+        (
+            shards::size(&server.listeners),
+            "spec.ports",
+            "fewer ports, or list fewer `addresses`",
+        ),
+        (
+            shards::size(&server.members),
+            "spec.realServers",
+            "fewer real servers",
+        ),
+        (
+            shards::size(&server.probes),
+            "spec.probes",
+            "fewer probes, or shorter texts",
+        ),
+    ];
+    let largest = parts.into_iter().max_by_key(|(size, ..)| *size);
+    let (path, way_out) = largest.map_or(("metadata.name", "less"), |(_, path, way)| (path, way));
+    let message = format!(
+        "nodes are told {} bytes of this VirtualServer, at most {MOST_SIZE}, and most are of this: write {way_out}, or make two of it",
+        weighed.size()
+    );
+    remarks.error(path, message);
 }
 
 /// What nodes do for `server`, with listeners and authorities.

@@ -8,20 +8,23 @@ use vipkeeper_crds::NodeConfigSpec;
 use crate::allocation::{Allocation, Allocations, allocate};
 use crate::finding::{Finding, ObjectName};
 use crate::index::Index;
-use crate::render::{ConfigKey, render};
+use crate::render::{ConfigKey, Place, rendered};
+use crate::shards::Shards;
 
 /// What was rendered last.
 #[derive(Clone, Debug, Default)]
 pub struct Configurations {
     allocations: Allocations,
     configs: BTreeMap<ConfigKey, NodeConfigSpec>,
+    /// The servers of each router whose configurations do not have them.
+    shards: BTreeMap<String, Shards>,
     findings: BTreeMap<ObjectName, Vec<Finding>>,
 }
 
 /// What an edit changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changed {
-    /// The configurations that are new, different or gone.
+    /// The configurations that are new, different or gone, they or their shards.
     pub configs: BTreeSet<ConfigKey>,
     /// The routers that are new, different or gone, or got something else.
     pub routers: BTreeSet<String>,
@@ -47,14 +50,15 @@ impl Configurations {
             changed.objects = objects.filter(differs).cloned().collect();
         }
         for router in &routers {
+            let (place, resharded) = self.share(router);
             let shares = [&before, &self.allocations].map(|a| a.routers.get(router));
             for node in nodes(shares) {
                 let key = ConfigKey {
                     router: router.clone(),
                     node,
                 };
-                let now = render(index, &self.allocations, &key);
-                if self.configs.get(&key) != now.as_ref() {
+                let now = rendered(index, &self.allocations, &key, place);
+                if resharded || self.configs.get(&key) != now.as_ref() {
                     changed.configs.insert(key.clone());
                 }
                 match now {
@@ -67,6 +71,23 @@ impl Configurations {
         changed
     }
 
+    /// Splits the servers of a router, if they are many; where they are, and whether that, or what is in shards,
+    /// changed.
+    fn share(&mut self, router: &str) -> (Place, bool) {
+        let before = self.shards.remove(router);
+        let accepted = self.allocations.routers.contains_key(router);
+        let servers = self.allocations.servers.get(router).filter(|_| accepted);
+        let now = servers.and_then(|all| Shards::of(all, before.as_ref()));
+        let changed = before != now;
+        match now {
+            Some(now) => {
+                self.shards.insert(router.to_owned(), now);
+                (Place::Shards, changed)
+            }
+            None => (Place::Here, changed),
+        }
+    }
+
     /// Who got what, and what is said about it.
     #[must_use]
     pub const fn allocations(&self) -> &Allocations {
@@ -77,6 +98,12 @@ impl Configurations {
     #[must_use]
     pub const fn configs(&self) -> &BTreeMap<ConfigKey, NodeConfigSpec> {
         &self.configs
+    }
+
+    /// The servers of a router whose configurations do not have them.
+    #[must_use]
+    pub fn shards(&self, router: &str) -> Option<&Shards> {
+        self.shards.get(router)
     }
 
     /// What is said about an object.

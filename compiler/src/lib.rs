@@ -23,6 +23,7 @@
 //! - `endpoints`: the endpoints of Services, by their EndpointSlices.
 //! - `absence`: why a node takes no part, for people.
 //! - `render`, `configurations`: an accepted router for one node; all, kept up to date.
+//! - `shards`: the servers of a router, split where they are too many for one object.
 
 mod absence;
 mod address;
@@ -48,6 +49,7 @@ mod selector;
 mod server;
 mod servers;
 mod settings;
+mod shards;
 #[cfg(test)]
 mod tests;
 mod vrid;
@@ -74,6 +76,7 @@ pub use router::ACTIVE_NODE_ANNOTATION;
 pub use server::BODY_REGEX_SIZE;
 pub use servers::{ConfigMapName, Served, config_maps};
 pub use settings::{settings, settings_of_cluster};
+pub use shards::{MOST_BITS, MOST_SIZE, SHARD_SIZE, Shards, Weighed, shard_hash};
 pub use vrid::list_hash;
 
 /// Everything a compilation looks at.

@@ -23,20 +23,39 @@ pub struct ConfigKey {
 /// What a node does for a router, if the router is accepted and the node takes part.
 #[must_use]
 pub fn render(index: &Index, allocations: &Allocations, key: &ConfigKey) -> Option<NodeConfigSpec> {
+    rendered(index, allocations, key, Place::Here)
+}
+
+/// Where the servers on a router's addresses are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In its configuration.
+    Here,
+    /// In shards beside it.
+    Shards,
+}
+
+/// The same, with its servers or without.
+pub(crate) fn rendered(
+    index: &Index,
+    allocations: &Allocations,
+    key: &ConfigKey,
+    place: Place,
+) -> Option<NodeConfigSpec> {
     let allocation = allocations.routers.get(&key.router)?;
     let router = index.router(&key.router)?;
     let mut candidates = allocation.candidates.iter();
     let candidate = candidates.find(|c| c.node == key.node)?;
     let servers = allocations.servers.get(&key.router);
-    let servers: Vec<NodeServer> = servers
-        .into_iter()
-        .flat_map(|all| all.iter().map(|server| (**server).clone()))
-        .collect();
+    let serves = servers.is_some_and(|all| !all.is_empty());
+    let here = servers.filter(|_| place == Place::Here);
+    let here = here.into_iter().flat_map(|all| all.iter());
+    let servers: Vec<NodeServer> = here.map(|s| (*s.server).clone()).collect();
     Some(NodeConfigSpec {
         node_name: key.node.clone(),
         router: router.name.clone(),
         generation: router.generation,
-        requires: requires(router, candidate, !servers.is_empty()),
+        requires: requires(router, candidate, serves, place),
         movement: router.movement,
         sync_group: router.sync_group.clone(),
         virtual_router_id: allocation.virtual_router_id,
@@ -95,7 +114,7 @@ fn family(
 }
 
 /// What an agent must be able to do.
-fn requires(router: &Router, candidate: &Candidate, serves: bool) -> Vec<String> {
+fn requires(router: &Router, candidate: &Candidate, serves: bool, place: Place) -> Vec<String> {
     let together = match router.movement {
         Families::Together => router.families.len() > 1,
         Families::Independent => false,
@@ -111,6 +130,7 @@ fn requires(router: &Router, candidate: &Candidate, serves: bool) -> Vec<String>
             features::ADDRESS_INTERFACE,
         ),
         (serves, features::VIRTUAL_SERVERS),
+        (serves && place == Place::Shards, features::SHARDS),
     ];
     let needed = needed.into_iter().filter(|(needed, _)| *needed);
     needed.map(|(_, feature)| feature.to_owned()).collect()

@@ -284,6 +284,13 @@ fn what_the_compiler_makes_is_a_good_node_config() {
             "spec": {"nodeName": "a", "router": "r", "config": config},
         });
         assert_eq!(crd.refusals(&object), [""; 0], "{patch}");
+        let shard = json!({
+            "metadata": {"name": "r-01"},
+            "spec": {"nodeName": "a", "router": "r", "shard": {
+                "set": "0123456789abcdef", "bits": "01", "requires": ["Shards"], "servers": config.servers,
+            }},
+        });
+        assert_eq!(crd.refusals(&shard), [""; 0], "{patch}");
         // What the agent reads is what was written.
         let read = serde_json::to_value(config).unwrap();
         let read: vipkeeper_crds::NodeConfigSpec = serde_json::from_value(read).unwrap();
@@ -296,6 +303,39 @@ fn what_the_compiler_makes_is_a_good_node_config() {
     assert_eq!(crd.refusals(&own), [""; 0]);
     let torn = json!({"metadata": {"name": "a"}, "spec": {"nodeName": "a", "router": "r"}});
     assert_eq!(crd.refusals(&torn).len(), 1);
+    sharded(&mut crd);
+}
+
+/// Of a NodeConfig whose servers are in shards.
+fn sharded(crd: &mut Validator<'_>) {
+    let corpus = router_corpus();
+    let router = object("VirtualRouter", "r", &corpus.base, &json!({}));
+    let objects = Objects {
+        routers: vec![serde_json::from_value(router).unwrap()],
+        secrets: secrets(),
+        ..Objects::default()
+    };
+    let config = compile(&objects, "a").configs.remove(0);
+    let mut main = |set: &str, bits: &[&str]| {
+        let set = json!({"name": set, "shards": bits});
+        let spec = json!({"nodeName": "a", "router": "r", "config": config, "shardSet": set});
+        let object = json!({"metadata": {"name": "r"}, "spec": spec});
+        crd.refusals(&object).len()
+    };
+    let name = "0123456789abcdef";
+    assert_eq!(main(name, &["0", "10", "110110110110", "111"]), 0);
+    assert_eq!(main(&name[1..], &["0", "1"]), 1);
+    assert_eq!(main(name, &["0"]), 1);
+    assert_eq!(main(name, &["0", "2"]), 1);
+    assert_eq!(
+        main(name, &["0", "1101101101101"]),
+        2,
+        "too long, and no pattern"
+    );
+    let shard = json!({"set": name, "bits": "0", "servers": []});
+    let both = json!({"nodeName": "a", "router": "r", "config": config, "shard": shard});
+    let object = json!({"metadata": {"name": "r"}, "spec": both});
+    assert_eq!(crd.refusals(&object).len(), 1);
 }
 
 #[test]

@@ -6,11 +6,13 @@
 
 mod desired;
 mod servers;
+mod shards;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
@@ -20,7 +22,9 @@ use vipkeeper_compiler::{
     Configurations, Finding, Foreign, Index, ObjectName, Setting, inventory, memory,
 };
 use vipkeeper_crds::node_server::ServerName;
-use vipkeeper_crds::{NodeConfig, NodeSettings, SETTINGS_NAME, Settings, VirtualRouter};
+use vipkeeper_crds::{
+    NodeConfig, NodeConfigShard, NodeSettings, SETTINGS_NAME, Settings, VirtualRouter,
+};
 
 use self::desired::Course;
 use self::servers::Servers;
@@ -40,8 +44,12 @@ pub struct Cluster {
     /// The uid of each Node.
     nodes: BTreeMap<String, String>,
     configs: BTreeMap<String, NodeConfig>,
-    /// The names of the NodeConfigs of each owner.
+    /// The names of the NodeConfigs of each owner, but for shards.
     owned: BTreeMap<Owner, BTreeSet<String>>,
+    /// The names of the shards of each owner.
+    shards: BTreeMap<Owner, BTreeSet<String>>,
+    /// What shards were found to say, by the name of the NodeConfig.
+    recognised: BTreeMap<String, Arc<NodeConfigShard>>,
     settings: NodeSettings,
     settings_findings: Vec<Finding>,
     /// What each node reports of others.
@@ -72,6 +80,8 @@ impl Default for Cluster {
             nodes: BTreeMap::new(),
             configs: BTreeMap::new(),
             owned: BTreeMap::new(),
+            shards: BTreeMap::new(),
+            recognised: BTreeMap::new(),
             settings: NodeSettings::default(),
             settings_findings: Vec::new(),
             heard: BTreeMap::new(),
@@ -210,10 +220,16 @@ impl Cluster {
         let owner = owner_of(&config);
         let told = servers::told_otherwise(self.configs.get(&name), Some(&config));
         self.dirty.extend(told.map(Owner::Server));
+        let is_shard = config.spec.shard.is_some();
         if let Some(before) = self.configs.insert(name.clone(), config) {
             self.disown(&before);
         }
-        self.owned.entry(owner.clone()).or_default().insert(name);
+        let owned = if is_shard {
+            &mut self.shards
+        } else {
+            &mut self.owned
+        };
+        owned.entry(owner.clone()).or_default().insert(name);
         self.dirty.insert(owner);
     }
 
@@ -262,10 +278,14 @@ impl Cluster {
 
     fn disown(&mut self, config: &NodeConfig) {
         let owner = owner_of(config);
-        if let Some(owned) = self.owned.get_mut(&owner) {
-            owned.remove(&config.name_any());
-            if owned.is_empty() {
-                self.owned.remove(&owner);
+        let name = config.name_any();
+        self.recognised.remove(&name);
+        for owned in [&mut self.owned, &mut self.shards] {
+            if let Some(names) = owned.get_mut(&owner) {
+                names.remove(&name);
+                if names.is_empty() {
+                    owned.remove(&owner);
+                }
             }
         }
         self.dirty.insert(owner);
@@ -290,6 +310,7 @@ impl Cluster {
             .chain(nodes)
             .chain(servers)
             .chain(self.owned.keys().cloned())
+            .chain(self.shards.keys().cloned())
             .collect();
         self.dirty.extend(all);
     }
@@ -409,8 +430,9 @@ fn owner_of(config: &NodeConfig) -> Owner {
 /// The name that the NodeConfig of this content has.
 fn proper_name(config: &NodeConfig) -> String {
     let node = &config.spec.node_name;
-    match &config.spec.router {
-        Some(router) => name::of_router(router, node),
-        None => name::of_node(node),
+    match (&config.spec.router, &config.spec.shard) {
+        (Some(router), Some(shard)) => name::of_shard(router, node, &shard.bits),
+        (Some(router), None) => name::of_router(router, node),
+        (None, _) => name::of_node(node),
     }
 }

@@ -6,15 +6,23 @@
 const MOST: usize = 253;
 /// Hexadecimal digits of the hash: 64 bits.
 const HASH: usize = 16;
+/// A shard's bits, at most, and what stands before them.
+const BITS: usize = 12 + 1;
 
 /// `<router, cut>-<hash of router and node>`.
 #[must_use]
 pub fn of_router(router: &str, node: &str) -> String {
     let mut head = router;
-    while head.len() > MOST - HASH - 1 {
+    while head.len() > MOST - BITS - HASH - 1 {
         head = &head[..head.len() - 1];
     }
     format!("{head}-{:016x}", hash(&[router, node]))
+}
+
+/// `<the router's NodeConfig on the node>-<bits>`: a shard of its servers.
+#[must_use]
+pub fn of_shard(router: &str, node: &str, bits: &str) -> String {
+    format!("{}-{bits}", of_router(router, node))
 }
 
 /// `node-<hash of the node>`: the node's own object.
@@ -50,6 +58,11 @@ mod tests {
             of_router("weba", ""),
             of_node("a"),
             of_node("web"),
+            of_shard("web", "a", "0"),
+            of_shard("web", "a", "01"),
+            of_shard("web", "b", "0"),
+            // A hash is longer than the longest word of bits.
+            of_router(&of_router("web", "a"), "a"),
         ];
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!(distinct.len(), names.len());
@@ -59,7 +72,9 @@ mod tests {
     fn a_long_name_is_cut() {
         let router = "r".repeat(253);
         let name = of_router(&router, "node");
-        assert_eq!(name.len(), 253);
         assert_ne!(name, of_router(&router, "other"));
+        let shard = of_shard(&router, "node", "010101010101");
+        assert_eq!(shard.len(), 253);
+        assert!(shard.starts_with(&name));
     }
 }

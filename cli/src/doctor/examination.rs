@@ -156,7 +156,7 @@ fn of_node(patient: &Patient, node: &str, newest: Option<&str>) -> NodeReport {
 fn silent(patient: &Patient, node: &str) -> Check {
     let configs = patient.objects.configs.iter();
     let duties = configs
-        .filter(|c| c.spec.node_name == node)
+        .filter(|c| c.spec.node_name == node && c.spec.shard.is_none())
         .filter_map(|c| c.spec.router.clone());
     let duties: Vec<String> = duties.collect();
     if duties.is_empty() {

@@ -2,6 +2,7 @@
 
 mod attachment;
 mod rules;
+mod shards;
 
 use std::collections::BTreeMap;
 

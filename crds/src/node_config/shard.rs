@@ -14,12 +14,12 @@ use super::server::NodeServer;
 #[serde(rename_all = "camelCase")]
 pub struct ShardSet {
     /// The set's name, 16 hexadecimal digits: another one for other shards. Every shard says to which it belongs.
-    #[schemars(regex(pattern = "^[0-9a-f]{16}$"))]
+    #[schemars(length(max = 16), regex(pattern = "^[0-9a-f]{16}$"))]
     pub name: String,
     /// The first bits of the hashes, a word of 0 and 1 for each shard, in order.
     #[schemars(
         length(min = 2, max = 4096),
-        inner(regex(pattern = "^[01]{1,12}$")),
+        inner(length(max = 12), regex(pattern = "^[01]{1,12}$")),
         extend("x-kubernetes-list-type" = "atomic")
     )]
     pub shards: Vec<String>,
@@ -30,10 +30,10 @@ pub struct ShardSet {
 #[serde(rename_all = "camelCase")]
 pub struct NodeConfigShard {
     /// The set that it belongs to.
-    #[schemars(regex(pattern = "^[0-9a-f]{16}$"))]
+    #[schemars(length(max = 16), regex(pattern = "^[0-9a-f]{16}$"))]
     pub set: String,
     /// With which bits the hashes of its servers begin.
-    #[schemars(regex(pattern = "^[01]{1,12}$"))]
+    #[schemars(length(max = 12), regex(pattern = "^[01]{1,12}$"))]
     pub bits: String,
     /// What an agent must be able to do to run this, by the names in [`crate::features`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -5,7 +5,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use vipkeeper_crds::conditions::{Condition, ConditionStatus, ConditionType, Reason};
-use vipkeeper_crds::{NodeConfig, VirtualServer};
+use vipkeeper_crds::{NodeConfig, NodeConfigShard, VirtualServer};
 use vipkeeper_e2e::Cluster;
 use vipkeeper_e2e::cluster::api::CONFIGS;
 
@@ -16,6 +16,7 @@ vipkeeper_e2e::tests! {
     beside a_router_says_whose_virtual_servers_may_have_its_addresses,
     beside the_api_server_refuses_what_cannot_work_and_says_why,
     beside an_endpoint_that_changes_is_followed_and_no_configuration_is_written,
+    beside many_servers_ride_in_shards_and_one_edit_writes_one_object_for_each_node,
 }
 
 const SERVERS: &str = "/apis/vipkeeper.io/v1alpha1/namespaces/default/virtualservers";
@@ -240,5 +241,157 @@ fn an_endpoint_that_changes_is_followed_and_no_configuration_is_written() -> Res
         writes.is_empty(),
         "an endpoint is no configuration: {writes:#?}"
     );
+    Ok(())
+}
+
+/// Beyond this servers ride in shards, and a shard is split.
+const SHARD_SIZE: usize = 1 << 16;
+
+/// One of many, on a port of its own, about 4 KiB of what nodes are told.
+fn one_of_many(number: u16, weight: u32) -> Value {
+    let real = (1..=40).map(|host| json!({"address": format!("10.0.0.{host}"), "weight": weight}));
+    let real: Vec<Value> = real.collect();
+    server(
+        &many(number),
+        &json!({"ports": [{"port": 1_000 + number}], "realServers": real}),
+    )
+}
+
+fn many(number: u16) -> String {
+    format!("many-{number:02}")
+}
+
+/// The NodeConfigs of `web` on a node: the one with its election, and its shards.
+fn told(configs: &[NodeConfig], node: &str) -> (Option<NodeConfig>, Vec<NodeConfig>) {
+    let of_node = configs.iter().filter(|config| {
+        config.spec.router.as_deref() == Some("web") && config.spec.node_name == node
+    });
+    let (shards, mut mains): (Vec<_>, Vec<_>) = of_node
+        .cloned()
+        .partition(|config| config.spec.shard.is_some());
+    (mains.pop(), shards)
+}
+
+/// What is wrong with what a node is told, if it shall have `count` servers in shards.
+fn amiss(configs: &[NodeConfig], node: &str, count: usize) -> Option<String> {
+    let (main, shards) = told(configs, node);
+    let Some(main) = main else {
+        return Some("nothing is told".to_owned());
+    };
+    let Some(set) = &main.spec.shard_set else {
+        return Some("no set of shards".to_owned());
+    };
+    let shards: Vec<_> = shards
+        .iter()
+        .filter_map(|s| s.spec.shard.as_ref())
+        .collect();
+    let mut bits: Vec<&String> = shards.iter().map(|shard| &shard.bits).collect();
+    bits.sort_unstable();
+    let servers: usize = shards.iter().map(|shard| shard.servers.len()).sum();
+    let size = |shard: &&NodeConfigShard| serde_json::to_vec(&shard.servers).map(|v| v.len());
+    let wrong = [
+        (
+            !bits.iter().copied().eq(&set.shards),
+            "other shards than the set names",
+        ),
+        (
+            shards.iter().any(|s| s.set != set.name),
+            "shards of another set",
+        ),
+        (servers != count, "another number of servers"),
+        (
+            !shards
+                .iter()
+                .all(|s| size(s).is_ok_and(|size| size <= SHARD_SIZE)),
+            "too much in one",
+        ),
+        (
+            main.spec
+                .config
+                .is_none_or(|config| !config.servers.is_empty()),
+            "servers beside the router",
+        ),
+    ];
+    let found = wrong.into_iter().find(|(is_so, _)| *is_so);
+    found.map(|(_, what)| format!("{node}: {what}: {bits:?}, {servers} servers"))
+}
+
+fn many_servers_ride_in_shards_and_one_edit_writes_one_object_for_each_node() -> Result<()> {
+    const COUNT: u16 = 60;
+    const LEFT: u16 = 9;
+    let nodes = ["a", "b"];
+    let cluster = scene::cluster(&nodes)?;
+    attached(&cluster, &json!({"from": "All"}))?;
+    for number in 0..COUNT {
+        cluster
+            .api
+            .apply(&path(&many(number)), &one_of_many(number, 1))?;
+    }
+    let count = usize::from(COUNT);
+    let whole = |all: &[NodeConfig]| nodes.iter().all(|node| amiss(all, node, count).is_none());
+    let configs = cluster
+        .api
+        .await_list(CONFIGS, "all in shards", SOON, whole)?;
+    // Each node runs all of them, and says so.
+    let told_by_both = |all: &[VirtualServer]| {
+        let nodes = |s: &VirtualServer| s.status.as_ref().map_or(0, |status| status.nodes.len());
+        all.iter()
+            .all(|server| is_accepted(server) && nodes(server) == 2)
+    };
+    cluster
+        .api
+        .await_list(SERVERS, "told by both nodes", SOON, told_by_both)?;
+
+    let edited = many(7);
+    let (_, shards) = told(&configs, "a");
+    let has = |config: &NodeConfig| {
+        let shard = config.spec.shard.iter();
+        shard
+            .flat_map(|s| &s.servers)
+            .any(|s| s.name.name == edited)
+    };
+    let shard = shards
+        .iter()
+        .find(|shard| has(shard))
+        .context("no shard has it")?;
+    let bits = &shard.spec.shard.as_ref().context("no shard")?.bits;
+    let mark = cluster.audit.mark()?;
+    cluster.api.apply(&path(&edited), &one_of_many(7, 9))?;
+    let arrived = |all: &[NodeConfig]| {
+        nodes.iter().all(|node| {
+            let shards = told(all, node).1.into_iter().filter_map(|c| c.spec.shard);
+            let mut servers = shards.flat_map(|shard| shard.servers);
+            servers.any(|server| server.name.name == edited && server.generation == 2)
+        })
+    };
+    cluster
+        .api
+        .await_list(CONFIGS, "the edit on both", SOON, arrived)?;
+    let mut writes = cluster.audit.since(mark)?;
+    writes.retain(|w| w.user == "vipkeeper-operator" && w.resource == "nodeconfigs");
+    let own = |name: &str| name.ends_with(&format!("-{bits}"));
+    ensure!(
+        writes.len() == nodes.len() && writes.iter().all(|w| own(&w.name)),
+        "not one shard for each node: {writes:#?}"
+    );
+
+    for number in LEFT..COUNT {
+        cluster.api.delete(&path(&many(number)))?;
+    }
+    let joined = |all: &[NodeConfig]| {
+        nodes.iter().all(|node| {
+            let (main, shards) = told(all, node);
+            let config = main.filter(|m| m.spec.shard_set.is_none());
+            let config = config.and_then(|main| main.spec.config);
+            shards.is_empty() && config.is_some_and(|c| c.servers.len() == usize::from(LEFT))
+        })
+    };
+    cluster
+        .api
+        .await_list(CONFIGS, "few in one object again", SOON, joined)?;
+    cluster
+        .api
+        .await_list(SERVERS, "still told by both nodes", SOON, told_by_both)?;
+    cluster.await_active("web", |_| true)?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use vipkeeper_crds::{
     AddressFamily, NodeConfig, NodeConfigObjectSpec, NodeConfigSpec, VirtualRouter,
 };
 
-use super::{Cluster, proper_name};
+use super::{Cluster, proper_name, shards};
 use crate::change::{Now, Owner, Write};
 use crate::claims::{Claims, Hearing, Verdict};
 use crate::news::news;
@@ -35,6 +35,7 @@ impl Cluster {
     /// What is to be written for a router.
     pub(super) fn router_writes(&mut self, name: &str, now: &Now) -> Vec<Write> {
         let owner = Owner::Router(name.to_owned());
+        self.recognise(name);
         let Some(router) = self.routers.get(name) else {
             self.courses.remove(name);
             return self.removals(&owner, &BTreeSet::new());
@@ -108,6 +109,10 @@ impl Cluster {
                 findings: self.findings(name),
                 families: families(&running),
                 configs: configs.map(|(node, config)| (*node, *config)).collect(),
+                shards: self
+                    .actual_shards(name)
+                    .filter(|(node, _)| running.contains_key(node))
+                    .collect(),
                 counted: &verdict.counted,
                 passing: passing.is_some(),
             };
@@ -129,10 +134,13 @@ impl Cluster {
         match step {
             Step::All => self.all_configs(router, desired, verdict),
             Step::Prove(nodes) => Self::questions(actual, nodes, verdict),
-            Step::Leave(nodes) => nodes
-                .iter()
-                .filter_map(|node| removal(actual.get(node.as_str())?))
-                .collect(),
+            Step::Leave(nodes) => {
+                let mains = nodes.iter().filter_map(|node| actual.get(node.as_str()));
+                let shards = self.actual_shards(router);
+                let shards = shards.filter(|(node, _)| nodes.contains(*node));
+                let all = mains.copied().chain(shards.map(|(_, shard)| shard));
+                all.filter_map(removal).collect()
+            }
             Step::Wait(_) | Step::Hold => Vec::new(),
             Step::Switch(nodes) => {
                 let switched = desired.iter().filter(|(node, _)| nodes.contains(**node));
@@ -201,7 +209,7 @@ impl Cluster {
         })
     }
 
-    /// The NodeConfigs of a router that have the names they should have.
+    /// The NodeConfigs of a router that have the names they should have, but for shards.
     pub(super) fn actual<'a>(&'a self, router: &str) -> Configs<'a> {
         let owned = self.owned.get(&Owner::Router(router.to_owned()));
         let configs = owned.into_iter().flatten();
@@ -254,10 +262,16 @@ impl Cluster {
 
     /// Everything as it should be.
     fn all_configs(&self, router: &str, desired: &Desired<'_>, verdict: &Verdict) -> Vec<Write> {
-        let names = desired.keys().map(|node| name::of_router(router, node));
         let mut writes = self.config_writes(router, desired, verdict);
+        let keep: BTreeSet<String> = desired
+            .keys()
+            .flat_map(|node| {
+                let main = name::of_router(router, node);
+                self.shard_names(router, node).into_iter().chain([main])
+            })
+            .collect();
         let owner = Owner::Router(router.to_owned());
-        writes.extend(self.removals(&owner, &names.collect()));
+        writes.extend(self.removals(&owner, &keep));
         writes
     }
 
@@ -265,7 +279,8 @@ impl Cluster {
         let Some(owner) = self.routers.get(router).and_then(|r| r.owner_ref(&())) else {
             return Vec::new();
         };
-        let writes = desired.iter().filter_map(|(node, config)| {
+        let shards = self.configurations.shards(router);
+        let writes = desired.iter().flat_map(|(node, config)| {
             let asked = verdict.nonce.as_ref();
             let asked = asked.filter(|(_, nodes)| nodes.contains(*node));
             let spec = NodeConfigObjectSpec {
@@ -273,11 +288,21 @@ impl Cluster {
                 router: Some(router.to_owned()),
                 confirm: asked.map(|(nonce, _)| nonce.clone()),
                 config: Some((*config).clone()),
-                shard_set: None,
+                shard_set: shards.map(|shards| shards.set.clone()),
                 shard: None,
                 settings: None,
             };
-            self.config_write(name::of_router(router, node), spec, owner.clone())
+            let name = name::of_router(router, node);
+            let mut writes = shards.map_or_else(Vec::new, |shards| {
+                self.shard_writes(router, node, shards, &owner)
+            });
+            let actual = self.configs.get(&name);
+            let waits = !writes.is_empty()
+                && actual.is_some_and(|a| shards::moves_servers_alone(&a.spec, &spec));
+            if !waits {
+                writes.extend(self.config_write(name, spec, owner.clone()));
+            }
+            writes
         });
         writes.collect()
     }
@@ -327,7 +352,8 @@ impl Cluster {
 
     /// The owner's NodeConfigs go, but for those named so.
     fn removals(&self, owner: &Owner, keep: &BTreeSet<String>) -> Vec<Write> {
-        let owned = self.owned.get(owner).into_iter().flatten();
+        let owned = [&self.owned, &self.shards].map(|all| all.get(owner));
+        let owned = owned.into_iter().flatten().flatten();
         let superfluous = owned.filter(|name| !keep.contains(*name));
         let configs = superfluous.filter_map(|name| self.configs.get(name));
         configs.filter_map(removal).collect()

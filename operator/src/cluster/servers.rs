@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kube::ResourceExt as _;
-use vipkeeper_compiler::{ConfigMapName, ObjectName, Served, config_maps};
+use vipkeeper_compiler::{ConfigMapName, ObjectName, Served, Weighed, config_maps};
 use vipkeeper_crds::conditions::{ConditionStatus, ConditionType};
 use vipkeeper_crds::node_server::{NodeServer, ServerName};
 use vipkeeper_crds::status::{ServerStatus, VirtualRouterStatus};
 use vipkeeper_crds::{AddressFamily, NodeConfig, VirtualServer};
 
-use super::Cluster;
+use super::{Cluster, shards};
 use crate::change::{Kind, Now, Owner, Write, full_name, server_name};
 use crate::news::server_news;
 use crate::projection::{self, ServerSources};
@@ -32,8 +32,8 @@ pub(super) struct Servers {
     told: BTreeSet<ConfigMapName>,
     /// Those that wait for a ConfigMap.
     waiting: BTreeSet<ServerName>,
-    /// What is served on the addresses of each router.
-    shares: BTreeMap<String, Arc<Vec<Arc<NodeServer>>>>,
+    /// What is served on the addresses of each router, by name.
+    shares: BTreeMap<String, Arc<Vec<Weighed>>>,
     /// The router on whose addresses each is served.
     served: BTreeMap<ServerName, String>,
     /// Whether it is known what was served before this operator began to write.
@@ -71,7 +71,10 @@ impl Servers {
     fn around(&self, router: &str) -> BTreeSet<ServerName> {
         let named = self.naming.get(router).into_iter().flatten();
         let share = self.shares.get(router).into_iter().flat_map(|s| s.iter());
-        named.chain(share.map(|s| &s.name)).cloned().collect()
+        named
+            .chain(share.map(|s| &s.server.name))
+            .cloned()
+            .collect()
     }
 
     /// How many there are.
@@ -182,13 +185,15 @@ impl Cluster {
             return;
         }
         let mut latest: BTreeMap<&ServerName, (&str, &NodeServer)> = BTreeMap::new();
-        let configs = self.configs.values();
-        for config in configs.filter_map(|c| c.spec.config.as_ref()) {
-            for server in &config.servers {
+        for config in self.configs.values() {
+            let Some(router) = &config.spec.router else {
+                continue;
+            };
+            for server in shards::servers(config) {
                 let last = latest.entry(&server.name);
-                let last = last.or_insert((&config.router, server));
+                let last = last.or_insert((router, server));
                 if last.1.generation < server.generation {
-                    *last = (&config.router, server);
+                    *last = (router, server);
                 }
             }
         }
@@ -207,18 +212,13 @@ impl Cluster {
             let now = self.configurations.allocations().servers.get(router);
             let now = now.map(Arc::clone).unwrap_or_default();
             let before = self.servers.shares.remove(router).unwrap_or_default();
-            if Arc::ptr_eq(&before, &now) {
-                self.servers.shares.insert(router.clone(), now);
-                continue;
-            }
-            self.dirty
-                .extend(before.iter().map(|s| Owner::Server(s.name.clone())));
-            for server in before.iter() {
+            for server in differing(&before, &now) {
                 if self.servers.served.get(&server.name) == Some(router) {
                     self.servers.served.remove(&server.name);
                 }
+                self.dirty.insert(Owner::Server(server.name.clone()));
             }
-            for server in now.iter() {
+            for server in differing(&now, &before) {
                 let name = &server.name;
                 self.servers.served.insert(name.clone(), router.clone());
                 self.dirty.insert(Owner::Server(name.clone()));
@@ -251,12 +251,12 @@ impl Cluster {
         let on = self.servers.served.get(name);
         let router = on.unwrap_or(&server.spec.router_ref.name);
         let share = self.servers.shares.get(router).filter(|_| on.is_some());
-        let runs = share.and_then(|share| share.iter().find(|s| s.name == *name));
+        let runs = share.and_then(|share| find(share, name));
         let object = ObjectName::of_server(name);
         let sources = ServerSources {
             server,
             findings: self.configurations.findings(&object),
-            runs: runs.map(|r| &**r),
+            runs,
             router: self.routers.get(router).and_then(|r| r.status.as_ref()),
             reports: self.reports(router, name),
         };
@@ -274,15 +274,44 @@ impl Cluster {
 
     /// What the agents of a router's candidates say of a VirtualServer, by node.
     fn reports(&self, router: &str, name: &ServerName) -> BTreeMap<&str, &ServerStatus> {
-        let configs = self.actual(router).into_iter();
-        let reports = configs.filter_map(|(node, config)| {
-            let servers = &config.status.as_ref()?.servers;
-            // They are in the order of their names.
-            let at = servers.binary_search_by(|s| s.server.cmp(name)).ok()?;
-            Some((node, servers.get(at)?))
+        let nodes = self.actual(router).into_iter();
+        let reports = nodes.filter_map(|(node, config)| {
+            let shards = self.shards_around(router, node, name);
+            let all = std::iter::once(config).chain(shards);
+            // While it moves from one object to another, the old one goes on to say what was.
+            let latest = all.filter_map(|c| report(c, name));
+            Some((node, latest.max_by_key(|r| r.generation)?))
         });
         reports.collect()
     }
+}
+
+/// What an agent says of a VirtualServer in the status of a NodeConfig.
+fn report<'a>(config: &'a NodeConfig, name: &ServerName) -> Option<&'a ServerStatus> {
+    let servers = &config.status.as_ref()?.servers;
+    // They are in the order of their names.
+    let at = servers.binary_search_by(|s| s.server.cmp(name)).ok()?;
+    servers.get(at)
+}
+
+/// What a router has nodes do for a VirtualServer.
+fn find<'a>(share: &'a [Weighed], name: &ServerName) -> Option<&'a NodeServer> {
+    let at = share.binary_search_by(|s| s.server.name.cmp(name)).ok()?;
+    share.get(at).map(|s| &*s.server)
+}
+
+/// Those of `these` that are not among `others` as they are. Both are by name.
+fn differing<'a>(
+    these: &'a [Weighed],
+    others: &'a [Weighed],
+) -> impl Iterator<Item = &'a Arc<NodeServer>> {
+    let mut others = others.iter().peekable();
+    let all = these.iter().filter(move |this| {
+        let name = &this.server.name;
+        while others.next_if(|o| o.server.name < *name).is_some() {}
+        others.next_if_eq(this).is_none()
+    });
+    all.map(|this| &this.server)
 }
 
 /// Whether other nodes hold the addresses.

@@ -4,6 +4,7 @@ mod conditions;
 mod edits;
 mod rolls;
 mod servers;
+mod shards;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;

@@ -137,7 +137,12 @@ fn accepted(sources: &Sources<'_>) -> Said {
         // What an agent said of an earlier edit says nothing of this one.
         (acceptance.generation == generation && !acceptance.accepted).then_some((*node, acceptance))
     });
-    let answers: Vec<(&str, &Acceptance)> = answers.collect();
+    let shards = sources.shards.iter().filter_map(|(node, shard)| {
+        let acceptance = shard.status.as_ref()?.acceptance.as_ref()?;
+        // A shard is of no generation: what is said of it holds until something else is.
+        (!acceptance.accepted).then_some((*node, acceptance))
+    });
+    let answers: Vec<(&str, &Acceptance)> = answers.chain(shards).collect();
     if let Some((_, first)) = answers.first() {
         let all = answers
             .iter()

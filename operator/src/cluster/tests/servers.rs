@@ -10,14 +10,14 @@ use vipkeeper_crds::status::{ServerHealth, ServerStatus};
 
 use super::*;
 
-fn named(name: &str) -> ServerName {
+pub(super) fn named(name: &str) -> ServerName {
     ServerName {
         namespace: "shop".to_owned(),
         name: name.to_owned(),
     }
 }
 
-fn server(name: &str, generation: i64, change: impl Fn(&mut Value)) -> Change {
+pub(super) fn server(name: &str, generation: i64, change: impl Fn(&mut Value)) -> Change {
     let mut spec = json!({
         "routerRef": {"name": "web"},
         "ports": [{"port": 80}],
@@ -34,7 +34,7 @@ fn server(name: &str, generation: i64, change: impl Fn(&mut Value)) -> Change {
 }
 
 /// The router `web` of everybody, or of whom `from` says.
-fn open_router(from: &Value) -> Change {
+pub(super) fn open_router(from: &Value) -> Change {
     let Change::Router(mut router) = router("web", "192.0.2.100") else {
         panic!("no router");
     };
@@ -42,7 +42,7 @@ fn open_router(from: &Value) -> Change {
     Change::Router(router)
 }
 
-fn everybody() -> Value {
+pub(super) fn everybody() -> Value {
     json!({"from": "All"})
 }
 
@@ -66,13 +66,17 @@ fn ports(cluster: &Cluster, node: &str) -> Vec<(String, u16)> {
     all.collect()
 }
 
-fn said(cluster: &Cluster, name: &str, kind: ConditionType) -> Option<(ConditionStatus, Reason)> {
+pub(super) fn said(
+    cluster: &Cluster,
+    name: &str,
+    kind: ConditionType,
+) -> Option<(ConditionStatus, Reason)> {
     let status = cluster.server(&named(name))?.status.as_ref()?;
     let condition = status.conditions.iter().find(|c| c.kind == kind)?;
     Some((condition.status, condition.reason))
 }
 
-fn accepted(cluster: &Cluster, name: &str) -> (ConditionStatus, Reason) {
+pub(super) fn accepted(cluster: &Cluster, name: &str) -> (ConditionStatus, Reason) {
     said(cluster, name, ConditionType::Accepted).unwrap()
 }
 
