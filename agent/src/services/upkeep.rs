@@ -35,7 +35,7 @@ const REST: u32 = 20;
 const SOON: Duration = Duration::from_millis(200);
 /// So often in a row the kernel is read again at once because it is not what it was thought to be.
 const HASTE: u32 = 2;
-/// So many refusals of one turn are logged.
+/// So many services and refusals of one turn are logged each.
 const LOGGED: usize = 10;
 
 /// The table, the kernel, and what was learnt.
@@ -489,10 +489,10 @@ impl<K: Kernel> Upkeep<K> {
             return;
         }
         match operation {
-            Operation::AddService(_) => info!(service = %key, "service added"),
+            Operation::AddService(_) => batch.added.push(key),
             Operation::DeleteService(_) => {
                 rows.services.remove(&key);
-                info!(service = %key, "service removed");
+                batch.removed.push(key);
             }
             Operation::SetDestination(_, destination) if destination.weight == 0 => {
                 let soon = now + SOON;
@@ -534,6 +534,8 @@ impl<K: Kernel> Upkeep<K> {
 /// What one turn's operations came to, for the log.
 #[derive(Debug, Default)]
 struct Batch {
+    added: Vec<ServiceKey>,
+    removed: Vec<ServiceKey>,
     repaired: BTreeSet<ServiceKey>,
     refused: Vec<(Operation, Trouble)>,
     not_added: BTreeSet<ServiceKey>,
@@ -542,6 +544,16 @@ struct Batch {
 
 impl Batch {
     fn log(&self) {
+        for service in self.added.iter().take(LOGGED) {
+            info!(%service, "service added");
+        }
+        for service in self.removed.iter().take(LOGGED) {
+            info!(%service, "service removed");
+        }
+        let (added, removed) = (self.added.len(), self.removed.len());
+        if added.max(removed) > LOGGED {
+            info!(added, removed, "services added and removed, with others");
+        }
         for service in self.repaired.iter().take(LOGGED) {
             warn!(%service, "put back what somebody had removed or changed");
         }
