@@ -47,32 +47,45 @@ pub(crate) fn attach(
     index: &Index,
     routers: &BTreeMap<String, Allocation>,
 ) -> (Shares, Vec<Finding>) {
+    let all: Vec<_> = index
+        .servers
+        .by_age()
+        .into_iter()
+        .map(|(place, (name, entry))| {
+            let attached = entry.attached.get_or_init(|| around(index, name, entry));
+            (place, entry, attached)
+        })
+        .collect();
+    let contested = is_contested(&all);
     let mut claims = Claims::default();
-    let mut shares: BTreeMap<String, Share<'_>> = BTreeMap::new();
+    let mut shares: BTreeMap<&str, Share<'_>> = BTreeMap::new();
     let mut findings = Vec::new();
-    for (name, entry) in index.servers.by_age() {
-        let attached = entry.attached.get_or_init(|| around(index, name, entry));
+    for (place, entry, attached) in all {
         let mut remarks = entry.remarks.clone();
         remarks.extend(&attached.findings);
         let mut written = attached.as_written;
         for (router, weighed) in &attached.choices {
             let server = &*weighed.server;
-            let share = shares.entry(router.clone()).or_default();
-            let mut said = Remarks::of(ObjectName::of_server(name));
+            let share = shares.entry(router.as_str()).or_default();
+            let mut said = entry.remarks.anew();
             if !routers.contains_key(router) {
                 let message = format!("VirtualRouter {router} is refused: mend that first");
                 said.say(Severity::Error, Cause::RouterMissing, ROUTER, message);
             } else {
                 share.has_room(index, router, weighed, &mut said);
             }
-            claims.are_free(server, &mut said);
+            if contested {
+                claims.are_free(server, &mut said);
+            }
             if !said.refused() {
                 if !written {
                     let message = "what was served before goes on";
                     remarks.warn("metadata.name", message);
                 }
-                claims.add(server);
-                share.add(weighed);
+                if contested {
+                    claims.add(server);
+                }
+                share.add(place, weighed);
                 break;
             }
             // What was served before is not written any more.
@@ -84,15 +97,30 @@ pub(crate) fn attach(
         findings.extend(remarks.into_findings());
     }
     let shares = shares.into_iter().filter(|(_, s)| !s.servers.is_empty());
-    let all = |share: Share<'_>| share.servers.into_values().cloned().collect();
-    let shares = shares.map(|(router, share)| (router, Arc::new(all(share))));
+    let shares = shares.map(|(router, share)| (router.to_owned(), Arc::new(share.by_name())));
     (shares.collect(), findings)
+}
+
+/// Whether two want to have something that the kernel can have once: mostly nobody does, and nobody need ask.
+fn is_contested(all: &[(usize, &ServerEntry, &Attached)]) -> bool {
+    let mut wanted: Vec<(Key, usize)> = Vec::with_capacity(all.len());
+    for (place, _, attached) in all {
+        let listeners = attached
+            .choices
+            .iter()
+            .flat_map(|(_, s)| &s.server.listeners);
+        wanted.extend(listeners.map(|listener| (key(listener), *place)));
+    }
+    wanted.sort_unstable();
+    let mut pairs = wanted.iter().zip(wanted.iter().skip(1));
+    pairs.any(|((key, one), (next, other))| key == next && one != other)
 }
 
 /// What is served on the addresses of one router, so far.
 #[derive(Default)]
 struct Share<'a> {
-    servers: BTreeMap<&'a ServerName, &'a Weighed>,
+    /// With the place of each in the order of names.
+    servers: Vec<(usize, &'a Weighed)>,
     room: Room,
 }
 
@@ -109,7 +137,7 @@ impl<'a> Share<'a> {
             Setting::Standalone => true,
             Setting::Cluster => false,
         };
-        let size = self.room.with(server);
+        let size = self.room.with(server, self.servers.iter().map(|(_, s)| *s));
         if !told_whole && size > MOST_SIZE {
             let message = format!(
                 "it and others of VirtualRouter {router} whose names fall together take {size} bytes of what nodes are told, at most {MOST_SIZE}: choose another name, or name another router"
@@ -118,9 +146,16 @@ impl<'a> Share<'a> {
         }
     }
 
-    fn add(&mut self, server: &'a Weighed) {
-        self.room.take(server);
-        self.servers.insert(&server.server.name, server);
+    fn add(&mut self, place: usize, server: &'a Weighed) {
+        let others = self.servers.iter().map(|(_, other)| *other);
+        self.room.take(server, others);
+        self.servers.push((place, server));
+    }
+
+    fn by_name(mut self) -> Vec<Weighed> {
+        self.servers.sort_unstable_by_key(|(place, _)| *place);
+        let all = self.servers.into_iter();
+        all.map(|(_, server)| server.clone()).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is found out about objects, and where.
 
 use std::fmt;
+use std::sync::Arc;
 
 use vipkeeper_crds::VirtualRouter;
 use vipkeeper_crds::node_server::ServerName;
@@ -106,7 +107,7 @@ pub struct Finding {
 /// Findings about one object, while they are collected.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Remarks {
-    object: ObjectName,
+    object: Arc<ObjectName>,
     findings: Vec<Finding>,
 }
 
@@ -118,7 +119,15 @@ impl Remarks {
 
     pub(crate) fn of(object: ObjectName) -> Self {
         Self {
-            object,
+            object: Arc::new(object),
+            findings: Vec::new(),
+        }
+    }
+
+    /// Without any finding yet, about the same object.
+    pub(crate) fn anew(&self) -> Self {
+        Self {
+            object: Arc::clone(&self.object),
             findings: Vec::new(),
         }
     }
@@ -153,7 +162,7 @@ impl Remarks {
         self.findings.push(Finding {
             severity,
             cause,
-            object: self.object.clone(),
+            object: ObjectName::clone(&self.object),
             path: path.into(),
             message: message.into(),
         });

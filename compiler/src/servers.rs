@@ -143,11 +143,11 @@ impl Servers {
         }
     }
 
-    /// All, the oldest first.
-    pub(crate) fn by_age(&self) -> Vec<(&ServerName, &ServerEntry)> {
-        let mut all: Vec<_> = self.entries.iter().collect();
+    /// All, the oldest first, with the place of each in the order of names.
+    pub(crate) fn by_age(&self) -> Vec<(usize, (&ServerName, &ServerEntry))> {
+        let mut all: Vec<_> = self.entries.iter().enumerate().collect();
         // The sort is stable, and the names are in order.
-        all.sort_by(|(_, a), (_, b)| a.age.cmp(&b.age));
+        all.sort_by(|(_, (_, a)), (_, (_, b))| a.age.cmp(&b.age));
         all
     }
 

@@ -3,7 +3,6 @@
 //! Which shard a server is in follows from its name alone, and where shards are split from how much the servers of
 //! each take. Knows nothing of nodes: all candidates of a router are told the same.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -94,24 +93,59 @@ fn hash<'a>(parts: impl Iterator<Item = &'a str>) -> u64 {
 
 /// The room that the servers of one router take, where shards cannot be split any more.
 #[derive(Debug, Default)]
-pub(crate) struct Room(BTreeMap<u64, usize>);
+pub(crate) struct Room {
+    /// All together.
+    total: usize,
+    /// By the first bits; empty while all fit in one shard.
+    taken: Vec<usize>,
+}
 
 impl Room {
-    /// How much would be in the shard of `server` with it.
-    pub(crate) fn with(&self, server: &Weighed) -> usize {
-        let taken = self.0.get(&last_shard(server)).copied().unwrap_or(1);
-        taken.saturating_add(server.size).saturating_add(1)
+    /// At least how much would be in the shard of `server` with it, beside those of `others` that took room already.
+    pub(crate) fn with<'a>(
+        &self,
+        server: &Weighed,
+        others: impl Iterator<Item = &'a Weighed>,
+    ) -> usize {
+        let together = self.total.saturating_add(server.size).saturating_add(2);
+        if together <= MOST_SIZE {
+            return together;
+        }
+        let shard = last_shard(server);
+        let taken = if self.taken.is_empty() {
+            let beside = others.filter(|other| last_shard(other) == shard);
+            beside.map(|other| other.size.saturating_add(1)).sum()
+        } else {
+            self.taken.get(shard).copied().unwrap_or(0)
+        };
+        taken.saturating_add(server.size).saturating_add(2)
     }
 
-    pub(crate) fn take(&mut self, server: &Weighed) {
-        let with = self.with(server);
-        self.0.insert(last_shard(server), with);
+    /// `server` takes room, after `others`.
+    pub(crate) fn take<'a>(&mut self, server: &Weighed, others: impl Iterator<Item = &'a Weighed>) {
+        self.total = self.total.saturating_add(server.size).saturating_add(1);
+        if self.total <= MOST_SIZE {
+            return;
+        }
+        if self.taken.is_empty() {
+            self.taken = vec![0; 1 << MOST_BITS];
+            for other in others {
+                self.add(other);
+            }
+        }
+        self.add(server);
+    }
+
+    fn add(&mut self, server: &Weighed) {
+        if let Some(taken) = self.taken.get_mut(last_shard(server)) {
+            *taken = taken.saturating_add(server.size).saturating_add(1);
+        }
     }
 }
 
-/// The most bits that a shard may have.
-const fn last_shard(server: &Weighed) -> u64 {
-    server.hash >> (u64::BITS - MOST_BITS)
+/// The shard of `server`, by number, if all have as many bits as they may.
+fn last_shard(server: &Weighed) -> usize {
+    usize::try_from(server.hash >> (u64::BITS - MOST_BITS)).unwrap_or(0)
 }
 
 /// The servers on a router's addresses in shards.

@@ -12,7 +12,6 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
@@ -22,12 +21,11 @@ use vipkeeper_compiler::{
     Configurations, Finding, Foreign, Index, ObjectName, Setting, inventory, memory,
 };
 use vipkeeper_crds::node_server::ServerName;
-use vipkeeper_crds::{
-    NodeConfig, NodeConfigShard, NodeSettings, SETTINGS_NAME, Settings, VirtualRouter,
-};
+use vipkeeper_crds::{NodeConfig, NodeSettings, SETTINGS_NAME, Settings, VirtualRouter};
 
 use self::desired::Course;
 use self::servers::Servers;
+use self::shards::Known;
 use crate::change::{Change, Kind, Now, Owner, Write};
 use crate::name;
 
@@ -44,12 +42,9 @@ pub struct Cluster {
     /// The uid of each Node.
     nodes: BTreeMap<String, String>,
     configs: BTreeMap<String, NodeConfig>,
-    /// The names of the NodeConfigs of each owner, but for shards.
+    /// The names of the NodeConfigs of each owner, but for those below.
     owned: BTreeMap<Owner, BTreeSet<String>>,
-    /// The names of the shards of each owner.
-    shards: BTreeMap<Owner, BTreeSet<String>>,
-    /// What shards were found to say, by the name of the NodeConfig.
-    recognised: BTreeMap<String, Arc<NodeConfigShard>>,
+    shards: Known,
     settings: NodeSettings,
     settings_findings: Vec<Finding>,
     /// What each node reports of others.
@@ -80,8 +75,7 @@ impl Default for Cluster {
             nodes: BTreeMap::new(),
             configs: BTreeMap::new(),
             owned: BTreeMap::new(),
-            shards: BTreeMap::new(),
-            recognised: BTreeMap::new(),
+            shards: Known::default(),
             settings: NodeSettings::default(),
             settings_findings: Vec::new(),
             heard: BTreeMap::new(),
@@ -220,16 +214,14 @@ impl Cluster {
         let owner = owner_of(&config);
         let told = servers::told_otherwise(self.configs.get(&name), Some(&config));
         self.dirty.extend(told.map(Owner::Server));
-        let is_shard = config.spec.shard.is_some();
-        if let Some(before) = self.configs.insert(name.clone(), config) {
+        if let Some(before) = self.configs.remove(&name) {
             self.disown(&before);
         }
-        let owned = if is_shard {
-            &mut self.shards
-        } else {
-            &mut self.owned
-        };
-        owned.entry(owner.clone()).or_default().insert(name);
+        if !self.shards.add(&config) {
+            let owned = self.owned.entry(owner.clone()).or_default();
+            owned.insert(name.clone());
+        }
+        self.configs.insert(name, config);
         self.dirty.insert(owner);
     }
 
@@ -279,13 +271,11 @@ impl Cluster {
     fn disown(&mut self, config: &NodeConfig) {
         let owner = owner_of(config);
         let name = config.name_any();
-        self.recognised.remove(&name);
-        for owned in [&mut self.owned, &mut self.shards] {
-            if let Some(names) = owned.get_mut(&owner) {
-                names.remove(&name);
-                if names.is_empty() {
-                    owned.remove(&owner);
-                }
+        self.shards.remove(config);
+        if let Some(owned) = self.owned.get_mut(&owner) {
+            owned.remove(&name);
+            if owned.is_empty() {
+                self.owned.remove(&owner);
             }
         }
         self.dirty.insert(owner);
@@ -310,7 +300,7 @@ impl Cluster {
             .chain(nodes)
             .chain(servers)
             .chain(self.owned.keys().cloned())
-            .chain(self.shards.keys().cloned())
+            .chain(self.shards.routers().cloned().map(Owner::Router))
             .collect();
         self.dirty.extend(all);
     }

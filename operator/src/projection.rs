@@ -33,7 +33,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) families: BTreeSet<AddressFamily>,
     /// The NodeConfigs of its candidates as they are in the cluster, by node.
     pub(crate) configs: BTreeMap<&'a str, &'a NodeConfig>,
-    /// Their shards, with the node.
+    /// Their shards that agents refuse, with the node.
     pub(crate) shards: Vec<(&'a str, &'a NodeConfig)>,
     /// The claims to be Active that count.
     pub(crate) counted: &'a BTreeSet<(String, AddressFamily)>,

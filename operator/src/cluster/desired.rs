@@ -38,7 +38,10 @@ impl Cluster {
         self.recognise(name);
         let Some(router) = self.routers.get(name) else {
             self.courses.remove(name);
-            return self.removals(&owner, &BTreeSet::new());
+            let mut writes = self.removals(&owner, &BTreeSet::new());
+            let shards = self.superfluous_shards(name, |_| false);
+            writes.extend(shards.into_iter().filter_map(removal));
+            return writes;
         };
         let mut course = self.courses.remove(name).unwrap_or_default();
         let (writes, wake) = self.course_writes(name, router, &mut course, now);
@@ -110,7 +113,7 @@ impl Cluster {
                 families: families(&running),
                 configs: configs.map(|(node, config)| (*node, *config)).collect(),
                 shards: self
-                    .actual_shards(name)
+                    .refused_shards(name)
                     .filter(|(node, _)| running.contains_key(node))
                     .collect(),
                 counted: &verdict.counted,
@@ -136,9 +139,7 @@ impl Cluster {
             Step::Prove(nodes) => Self::questions(actual, nodes, verdict),
             Step::Leave(nodes) => {
                 let mains = nodes.iter().filter_map(|node| actual.get(node.as_str()));
-                let shards = self.actual_shards(router);
-                let shards = shards.filter(|(node, _)| nodes.contains(*node));
-                let all = mains.copied().chain(shards.map(|(_, shard)| shard));
+                let all = mains.copied().chain(self.shards_on(router, nodes));
                 all.filter_map(removal).collect()
             }
             Step::Wait(_) | Step::Hold => Vec::new(),
@@ -263,15 +264,14 @@ impl Cluster {
     /// Everything as it should be.
     fn all_configs(&self, router: &str, desired: &Desired<'_>, verdict: &Verdict) -> Vec<Write> {
         let mut writes = self.config_writes(router, desired, verdict);
-        let keep: BTreeSet<String> = desired
-            .keys()
-            .flat_map(|node| {
-                let main = name::of_router(router, node);
-                self.shard_names(router, node).into_iter().chain([main])
-            })
-            .collect();
+        let names = desired.keys().map(|node| name::of_router(router, node));
+        // What somebody bent into something else is written again, under its name.
+        let written = writes.iter().map(|write| write.subject().name);
+        let keep = names.chain(written).collect();
         let owner = Owner::Router(router.to_owned());
         writes.extend(self.removals(&owner, &keep));
+        let superfluous = self.superfluous_shards(router, |node| desired.contains_key(node));
+        writes.extend(superfluous.into_iter().filter_map(removal));
         writes
     }
 
@@ -350,10 +350,9 @@ impl Cluster {
         (!is_so).then(|| Write::Config(Box::new(config)))
     }
 
-    /// The owner's NodeConfigs go, but for those named so.
+    /// The owner's NodeConfigs go, but for shards and those named so.
     fn removals(&self, owner: &Owner, keep: &BTreeSet<String>) -> Vec<Write> {
-        let owned = [&self.owned, &self.shards].map(|all| all.get(owner));
-        let owned = owned.into_iter().flatten().flatten();
+        let owned = self.owned.get(owner).into_iter().flatten();
         let superfluous = owned.filter(|name| !keep.contains(*name));
         let configs = superfluous.filter_map(|name| self.configs.get(name));
         configs.filter_map(removal).collect()

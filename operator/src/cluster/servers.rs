@@ -307,6 +307,11 @@ fn differing<'a>(
 ) -> impl Iterator<Item = &'a Arc<NodeServer>> {
     let mut others = others.iter().peekable();
     let all = these.iter().filter(move |this| {
+        // Most are the same in memory, too.
+        let same = |o: &&Weighed| Arc::ptr_eq(&o.server, &this.server);
+        if others.next_if(same).is_some() {
+            return false;
+        }
         let name = &this.server.name;
         while others.next_if(|o| o.server.name < *name).is_some() {}
         others.next_if_eq(this).is_none()
