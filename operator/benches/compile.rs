@@ -60,7 +60,8 @@ fn page() -> String {
     let edits = world.edits();
     let mut serving = World::default();
     let first_of_servers = serving.begin_to_serve();
-    let server_edits = serving.server_edits();
+    let mut server_edits = vec![render_servers()];
+    server_edits.extend(serving.server_edits());
     let mut text = String::new();
     let best = |all: &[Duration]| *all.iter().min().unwrap();
     let worst = |all: &[Duration]| *all.iter().max().unwrap();
@@ -127,15 +128,11 @@ fn page() -> String {
     let p99 = rendered[rendered.len() * 99 / 100];
     writeln!(
         text,
-        "\nGoal: an edit of a VirtualServer at most 5 ms at p99, and a write for each candidate: {}.",
-        met(p99 <= Duration::from_millis(5) && server_edits[0].1 <= SERVING + 1)
+        "\nGoal: an edit of a VirtualServer is rendered within 5 ms at p99, and is a write for each candidate: {}.",
+        met(p99 <= Duration::from_millis(5) && server_edits[1].1 <= SERVING + 1)
     )
     .unwrap();
-    writeln!(
-        text,
-        "One write more is the status of the VirtualServer itself."
-    )
-    .unwrap();
+    text.push_str("One write more is the status of the VirtualServer itself; one that goes or comes may split a shard or join two,\nand then every shard is of a new set.\n");
     text
 }
 
@@ -183,6 +180,36 @@ fn compile(routers: &[VirtualRouter]) -> Duration {
     assert_eq!(configurations.configs().len(), ROUTERS * CANDIDATES);
     assert_eq!(configurations.allocations().findings, []);
     processor_time() - begun
+}
+
+/// Rendering alone: rules, conflicts and shards, but nothing of what is written.
+fn render_servers() -> Edits {
+    let mut index = Index::new(Setting::Cluster);
+    for n in 0..SERVING {
+        index.set_node(&serde_json::from_value(node(n, false)).unwrap());
+    }
+    let mut router = router(0);
+    router.spec.attach.namespaces.from = AttachFrom::All;
+    index.set_router(&router, 0);
+    for n in 0..SERVERS {
+        index.set_server(&server(n, 1), 0);
+    }
+    let mut configurations = Configurations::default();
+    configurations.refresh(&mut index);
+    let mut elapsed = Vec::new();
+    let times = (0..EDITS).map(|edit| {
+        let number = u32::try_from(edit).unwrap() * 37 % SERVERS;
+        let server = server(number, 2 + i64::try_from(edit).unwrap());
+        let (begun, started) = (processor_time(), Instant::now());
+        index.set_server(&server, 0);
+        let changed = configurations.refresh(&mut index);
+        let took = processor_time() - begun;
+        elapsed.push(started.elapsed());
+        assert_eq!(changed.configs.len(), SERVING);
+        took
+    });
+    let times = times.collect();
+    ("a real server's weight, rendered alone", 0, times, elapsed)
 }
 
 /// What was edited, the most writes of one, and the times of the processor and of the clock.

@@ -400,6 +400,69 @@ fn differences(
     keys.filter(|k| a.get(*k) != b.get(*k)).cloned().collect()
 }
 
+/// A VirtualServer on a port of its own; two large ones are too much for one object.
+fn one_of_many(n: u8, large: bool, weight: u8) -> Value {
+    let mut spec = json!({
+        "routerRef": {"name": "r0"},
+        "ports": [{"port": 1 + n}],
+        "realServers": [{"address": "10.0.2.1", "weight": weight}],
+    });
+    if large {
+        let probe = json!({"name": "p", "type": "HTTPS", "https": {"caRef": {"name": "ca"}}});
+        merge(&mut spec, json!({"probes": [probe]}));
+    }
+    spec
+}
+
+/// Mostly of VirtualServers on one router.
+fn any_edit_of_many() -> impl Strategy<Value = Edit> {
+    let one = (0u8..8, any::<bool>(), 1u8..4);
+    let one = one.prop_map(|(n, large, weight)| (n, one_of_many(n, large, weight)));
+    prop_oneof![
+        8 => one.prop_map(|(n, spec)| Edit::Server(n, Some((spec, 0)))),
+        2 => (0u8..8).prop_map(|n| Edit::Server(n, None)),
+        1 => any::<bool>().prop_map(Edit::ConfigMap),
+        1 => (0u8..3, prop::option::weighted(0.7, any_node())).prop_map(|(n, v)| Edit::Node(n, v)),
+        1 => any::<bool>().prop_map(Edit::Remember),
+    ]
+}
+
+/// Does `edit`: what is worked out is what would be if everything were made anew, and what changed is said.
+fn same_as_full(
+    edit: &Edit,
+    model: &mut Model,
+    index: &mut Index,
+    configurations: &mut Configurations,
+) -> Result<(), TestCaseError> {
+    let before = told(configurations);
+    let allocated = configurations.allocations().clone();
+    let matters = model.apply(edit, index, &allocated);
+    let changed = configurations.refresh(index);
+    let (allocations, configs) = full(&model.index(index.setting));
+    prop_assert_eq!(configurations.allocations(), &allocations, "{:?}", edit);
+    prop_assert_eq!(&told(configurations), &configs, "{:?}", edit);
+    prop_assert_eq!(&changed.configs, &differences(&before, &configs));
+    for name in allocations.routers.keys().chain(allocated.routers.keys()) {
+        let is_so = allocations.routers.get(name) == allocated.routers.get(name);
+        prop_assert!(is_so || changed.routers.contains(name), "{:?}", edit);
+    }
+    let said = |all: &Allocations| {
+        let of = |f: &Finding| (f.object.clone(), f.clone());
+        all.findings.iter().map(of).collect::<Vec<_>>()
+    };
+    for (object, finding) in said(&allocations) {
+        prop_assert!(configurations.findings(&object).contains(&finding));
+    }
+    for (object, finding) in said(&allocated) {
+        let still = allocations.findings.contains(&finding);
+        prop_assert!(still || changed.objects.contains(&object), "{:?}", edit);
+    }
+    if !matters {
+        prop_assert_eq!(allocations, allocated, "{:?} was said not to matter", edit);
+    }
+    Ok(())
+}
+
 fn any_setting() -> impl Strategy<Value = Setting> {
     prop_oneof![Just(Setting::Cluster), Just(Setting::Standalone)]
 }
@@ -450,32 +513,25 @@ proptest! {
         let mut index = Index::new(setting);
         let mut configurations = Configurations::default();
         for edit in &edits {
-            let before = told(&configurations);
-            let allocated = configurations.allocations().clone();
-            let matters = model.apply(edit, &mut index, &allocated);
-            let changed = configurations.refresh(&mut index);
-            let (allocations, configs) = full(&model.index(setting));
-            prop_assert_eq!(configurations.allocations(), &allocations, "{:?}", edit);
-            prop_assert_eq!(&told(&configurations), &configs, "{:?}", edit);
-            prop_assert_eq!(&changed.configs, &differences(&before, &configs));
-            for name in allocations.routers.keys().chain(allocated.routers.keys()) {
-                let is_so = allocations.routers.get(name) == allocated.routers.get(name);
-                prop_assert!(is_so || changed.routers.contains(name), "{:?}", edit);
-            }
-            let said = |all: &Allocations| {
-                let of = |f: &Finding| (f.object.clone(), f.clone());
-                all.findings.iter().map(of).collect::<Vec<_>>()
-            };
-            for (object, finding) in said(&allocations) {
-                prop_assert!(configurations.findings(&object).contains(&finding));
-            }
-            for (object, finding) in said(&allocated) {
-                let still = allocations.findings.contains(&finding);
-                prop_assert!(still || changed.objects.contains(&object), "{:?}", edit);
-            }
-            if !matters {
-                prop_assert_eq!(allocations, allocated, "{:?} was said not to matter", edit);
-            }
+            same_as_full(edit, &mut model, &mut index, &mut configurations)?;
+        }
+    }
+
+    #[test]
+    fn incremental_equals_full_also_in_shards(edits in prop::collection::vec(any_edit_of_many(), 1..12)) {
+        let mut model = Model::default();
+        let mut index = Index::new(Setting::Cluster);
+        let mut configurations = Configurations::default();
+        let mut open = balanced(json!({}));
+        merge(&mut open, json!({"attach": {"namespaces": {"from": "All"}}}));
+        let mut first = vec![Edit::Router(0, Some((open, 0))), Edit::Node(0, Some(json!({}))), Edit::ConfigMap(true)];
+        first.extend((0..4).map(|n| Edit::Server(n, Some((one_of_many(n, true, 1), 0)))));
+        for edit in &first {
+            same_as_full(edit, &mut model, &mut index, &mut configurations)?;
+        }
+        prop_assert!(configurations.shards("r0").is_some());
+        for edit in &edits {
+            same_as_full(edit, &mut model, &mut index, &mut configurations)?;
         }
     }
 
