@@ -82,14 +82,20 @@ impl Request {
     /// Appends the message to `buffer`: at most 256 bytes. Several in one datagram are worked off in their order; one that
     /// is refused does not keep the kernel from the next.
     pub fn emit(&self, family: FamilyId, sequence: u32, buffer: &mut Vec<u8>) {
+        self.write(flags::ACK, family, sequence, buffer);
+    }
+
+    /// The same, but the kernel answers only if it refuses. One that changes something, and has one after it in its
+    /// datagram that is answered, was carried out if there is no refusal by then.
+    pub fn emit_quietly(&self, family: FamilyId, sequence: u32, buffer: &mut Vec<u8>) {
+        self.write(0, family, sequence, buffer);
+    }
+
+    fn write(&self, answered: u16, family: FamilyId, sequence: u32, buffer: &mut Vec<u8>) {
         let (command, dump) = self.command();
         let dump = if dump { flags::DUMP } else { 0 };
-        let mut draft = Draft::begin(
-            buffer,
-            family.0,
-            flags::REQUEST | flags::ACK | dump,
-            sequence,
-        );
+        let flags = flags::REQUEST | answered | dump;
+        let mut draft = Draft::begin(buffer, family.0, flags, sequence);
         draft.header(&[command, FAMILY_VERSION, 0, 0]);
         self.put(&mut draft);
         finish(draft);

@@ -10,7 +10,7 @@ mod recording;
 use std::net::IpAddr;
 use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 
-use recording::{Recording, emitted};
+use recording::{FAMILY, Recording, emitted};
 use vipkeeper_ipvs::*;
 
 #[test]
@@ -20,7 +20,7 @@ fn ipvs_is_asked_for_and_answers_with_its_number() {
     emit_family_request(recording.sequence(0), &mut bytes);
     assert_eq!(bytes, recording.request(0));
     let contents = recording.contents();
-    assert_eq!(contents[0], Content::Family(recording::FAMILY));
+    assert_eq!(contents[0], Content::Family(FAMILY));
     recording.asks(&[(2, Request::GetInfo), (4, Request::GetTimeouts)]);
     let info = Info {
         version: Version(0x01_02_01),
@@ -259,6 +259,19 @@ fn thresholds_changes_and_removal() {
         (0, Request::NewDestination(mark, direct)),
         (1, Request::DeleteDestination(mark, direct.key)),
     ]);
+}
+
+#[test]
+fn one_that_is_answered_by_refusals_alone_is_the_same_otherwise() {
+    let key = service("TCP", "192.0.2.1", 80, "wlc").key;
+    let request = Request::DeleteService(key);
+    let mut quiet = Vec::new();
+    request.emit_quietly(FAMILY, 7, &mut quiet);
+    let mut asking = emitted(&request, 7);
+    // NLM_F_ACK in the flags of the header (linux/netlink.h).
+    assert_eq!(asking[6] & 0x4, 0x4);
+    asking[6] &= !0x4;
+    assert_eq!(quiet, asking);
 }
 
 #[test]

@@ -154,28 +154,35 @@ impl Connection {
         self.until_ended(number, each)
     }
 
-    /// Tells `operations`, [`BATCH`] at most, by one system call.
+    /// Tells `operations`, [`BATCH`] at most, by one system call. The last alone is answered in any case: they are worked
+    /// off in their order, so that what was not refused by then was carried out. An answer each would take as many
+    /// system calls to read.
     fn tell(&mut self, operations: &[Operation]) -> Result<Vec<Result<(), Refusal>>, Unavailable> {
-        let mut outcomes: Vec<Option<Result<(), Refusal>>> = vec![None; operations.len()];
+        let Some((last, others)) = operations.split_last() else {
+            return Ok(Vec::new());
+        };
         let first = self.sequence.wrapping_add(1);
         self.outgoing.clear();
-        for operation in operations {
+        for operation in others {
             let number = self.next_number();
-            request(operation).emit(self.family, number, &mut self.outgoing);
+            request(operation).emit_quietly(self.family, number, &mut self.outgoing);
         }
+        let number = self.next_number();
+        request(last).emit(self.family, number, &mut self.outgoing);
         self.send()?;
-        let mut missing = operations.len();
-        while missing > 0 {
+        let mut outcomes = vec![Ok(()); operations.len()];
+        let mut is_over = false;
+        while !is_over {
             self.receive(|answer| {
                 let index = usize::try_from(answer.sequence.wrapping_sub(first));
                 let slot = index.ok().and_then(|index| outcomes.get_mut(index));
-                if let (Some(slot @ None), Some(outcome)) = (slot, ending(&answer)) {
-                    *slot = Some(outcome);
-                    missing -= 1;
+                if let (Some(slot), Some(outcome)) = (slot, ending(&answer)) {
+                    *slot = outcome;
+                    is_over |= answer.sequence == number;
                 }
             })?;
         }
-        Ok(outcomes.into_iter().flatten().collect())
+        Ok(outcomes)
     }
 
     /// Hands the answers to the request `number` to `each`, until it has ended.
