@@ -246,6 +246,11 @@ impl World {
         for router in routers {
             self.take_router(router.clone());
         }
+        self.first_look()
+    }
+
+    /// The operator has listed everything; how long its first look took.
+    fn first_look(&mut self) -> Duration {
         for kind in Kind::ALL {
             self.cluster.take(Change::Listed(kind));
         }
@@ -300,15 +305,7 @@ impl World {
         for n in 0..SERVERS {
             self.take_server(server(n, 1));
         }
-        for kind in Kind::ALL {
-            self.cluster.take(Change::Listed(kind));
-        }
-        let begun = processor_time();
-        let writes = self.look();
-        let first = processor_time() - begun;
-        self.obey(writes);
-        self.settle();
-        first
+        self.first_look()
     }
 
     fn server_edits(&mut self) -> Vec<Edits> {

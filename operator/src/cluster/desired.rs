@@ -333,21 +333,31 @@ impl Cluster {
         owner: OwnerReference,
     ) -> Option<Write> {
         let actual = self.configs.get(&name);
-        let owners = Some(vec![owner]);
         let is_so = actual.is_some_and(|actual| {
-            actual.spec == spec && actual.metadata.owner_references == owners
+            actual.spec == spec
+                && actual.metadata.owner_references.as_deref() == Some(std::slice::from_ref(&owner))
         });
-        let config = NodeConfig {
+        (!is_so).then(|| self.writing(name, spec, owner))
+    }
+
+    /// The write of a NodeConfig in the place of the one that there is, if there is one.
+    pub(super) fn writing(
+        &self,
+        name: String,
+        spec: NodeConfigObjectSpec,
+        owner: OwnerReference,
+    ) -> Write {
+        let actual = self.configs.get(&name);
+        Write::Config(Box::new(NodeConfig {
             metadata: ObjectMeta {
-                name: Some(name),
-                owner_references: owners,
                 resource_version: actual.and_then(|a| a.metadata.resource_version.clone()),
+                name: Some(name),
+                owner_references: Some(vec![owner]),
                 ..ObjectMeta::default()
             },
             spec,
             status: None,
-        };
-        (!is_so).then(|| Write::Config(Box::new(config)))
+        }))
     }
 
     /// The owner's NodeConfigs go, but for shards and those named so.

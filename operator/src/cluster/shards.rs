@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt as _;
-use kube::api::ObjectMeta;
 use vipkeeper_compiler::{MOST_BITS, Shards, shard_hash};
 use vipkeeper_crds::node_server::{NodeServer, ServerName};
 use vipkeeper_crds::{NodeConfig, NodeConfigObjectSpec, NodeConfigShard, features};
@@ -184,26 +183,16 @@ impl Cluster {
                 return None;
             }
             let name = name::of_shard(router, node, &shard.bits);
-            let actual = self.configs.get(&name);
-            let config = NodeConfig {
-                metadata: ObjectMeta {
-                    resource_version: actual.and_then(|a| a.metadata.resource_version.clone()),
-                    name: Some(name),
-                    owner_references: Some(vec![owner.clone()]),
-                    ..ObjectMeta::default()
-                },
-                spec: NodeConfigObjectSpec {
-                    node_name: node.to_owned(),
-                    router: Some(router.to_owned()),
-                    confirm: None,
-                    config: None,
-                    shard_set: None,
-                    shard: Some((**shard).clone()),
-                    settings: None,
-                },
-                status: None,
+            let spec = NodeConfigObjectSpec {
+                node_name: node.to_owned(),
+                router: Some(router.to_owned()),
+                confirm: None,
+                config: None,
+                shard_set: None,
+                shard: Some((**shard).clone()),
+                settings: None,
             };
-            Some(Write::Config(Box::new(config)))
+            Some(self.writing(name, spec, owner.clone()))
         });
         writes.collect()
     }
