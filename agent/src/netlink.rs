@@ -46,13 +46,9 @@ impl Connection {
     /// # Errors
     /// If the kernel has none for us.
     pub fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
-        // Answers without the request, which we know; dumps only of what was asked for.
-        socket.set_cap_ack(true)?;
+        let socket = open(NETLINK_ROUTE, PATIENCE)?;
+        // Dumps only of what was asked for.
         socket.set_netlink_get_strict_chk(true)?;
-        SockRef::from(&socket).set_read_timeout(Some(PATIENCE))?;
         Ok(Self {
             socket,
             sequence: 0,
@@ -183,10 +179,7 @@ impl Connection {
 
     /// Reads once and hands every message to `each`.
     fn read(&mut self, mut each: impl FnMut(Message)) -> io::Result<()> {
-        retry(|| {
-            self.buffer.clear();
-            self.socket.recv(&mut self.buffer, 0)
-        })?;
+        receive(&self.socket, &mut self.buffer)?;
         // What the crate cannot read is of a newer kernel, and nothing we know how to use.
         for bytes in messages(&self.buffer) {
             if let Ok(message) = Message::deserialize(bytes) {
@@ -195,6 +188,33 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// A socket of `protocol` that is connected to the kernel, for requests and their answers; after `patience` an answer is
+/// lost.
+///
+/// # Errors
+/// If the kernel has none for us.
+pub fn open(protocol: isize, patience: Duration) -> io::Result<Socket> {
+    let mut socket = Socket::new(protocol)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    // Answers without the request, which we know.
+    socket.set_cap_ack(true)?;
+    SockRef::from(&socket).set_read_timeout(Some(patience))?;
+    Ok(socket)
+}
+
+/// Reads once into `buffer`, which holds nothing else afterwards.
+///
+/// # Errors
+/// If the kernel does not answer, or lost what it said.
+pub fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<()> {
+    retry(|| {
+        buffer.clear();
+        socket.recv(buffer, 0)
+    })
+    .map(drop)
 }
 
 /// The messages that `bytes` holds, one after the other, each with its header.

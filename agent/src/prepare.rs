@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use anyhow::Context as _;
 
 use crate::services::SystemSettings;
-use crate::services::settings::{Importance, Setting};
+use crate::services::settings::{Importance, Setting, WANTED};
 
 /// Where programs of a machine are.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -65,11 +65,7 @@ fn set(settings: &SystemSettings, out: &mut impl Write) -> io::Result<()> {
     let lacks = settings.lacks(&wanted);
     for setting in wanted.keys() {
         let Some(lack) = lacks.iter().find(|lack| lack.setting == *setting) else {
-            writeln!(
-                out,
-                "{setting}: {} already",
-                crate::services::settings::WANTED
-            )?;
+            writeln!(out, "{setting}: {WANTED} already")?;
             continue;
         };
         match (lack.is, settings.write(lack)) {

@@ -16,7 +16,7 @@ use super::nftables;
 use super::present::{Present, PresentDestination, PresentService};
 use super::settings::SystemSettings;
 use super::socket::{self, Connect, Held};
-use crate::netlink::{BUFFER, retry};
+use crate::netlink::{BUFFER, receive, retry};
 
 /// Operations of one system call, each of 256 bytes at most. Their answers, some 800 bytes each in the kernel's
 /// accounting, fit into any receive buffer.
@@ -222,7 +222,7 @@ impl Connection {
 
     /// Reads once and hands every message to `each`.
     fn receive(&mut self, each: impl FnMut(Answer)) -> io::Result<()> {
-        socket::receive(&self.socket, &mut self.incoming)?;
+        receive(&self.socket, &mut self.incoming)?;
         answers(Some(self.family), &self.incoming)
             .flatten()
             .for_each(each);

@@ -15,7 +15,7 @@ use super::firewall::Nftables;
 use super::kernel::Unavailable;
 use super::netlink::Netlink;
 use super::socket::{self, Connect};
-use crate::netlink::{BUFFER, retry};
+use crate::netlink::{BUFFER, receive, retry};
 
 /// A batch is one datagram, and so long at most: some 100,000 addresses and ports.
 const LONGEST_BATCH: usize = 8 << 20;
@@ -155,7 +155,7 @@ impl Connection {
 
     /// Reads once and hands every message to `each`.
     fn receive(&mut self, each: impl FnMut(Answer)) -> io::Result<()> {
-        socket::receive(&self.socket, &mut self.buffer)?;
+        receive(&self.socket, &mut self.buffer)?;
         answers(&self.buffer).flatten().for_each(each);
         Ok(())
     }

@@ -4,11 +4,10 @@
 use std::io;
 use std::time::Duration;
 
-use netlink_sys::{Socket, SocketAddr};
-use socket2::SockRef;
+use netlink_sys::Socket;
 
 use super::kernel::Unavailable;
-use crate::netlink::retry;
+use crate::netlink;
 
 /// The kernel answers before `send` returns, once it is its turn at the lock of generic netlink; after this long an
 /// answer is lost.
@@ -52,29 +51,12 @@ impl<C: Connect> Held<C> {
     }
 }
 
-/// A socket of `protocol` that is connected to the kernel.
+/// A socket of `protocol` whose answers have the kernel's words.
 ///
 /// # Errors
 /// If the kernel has none for us.
 pub(super) fn open(protocol: isize) -> io::Result<Socket> {
-    let mut socket = Socket::new(protocol)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    // Answers without the request, which we know, and with the kernel's words.
-    socket.set_cap_ack(true)?;
+    let socket = netlink::open(protocol, PATIENCE)?;
     socket.set_ext_ack(true)?;
-    SockRef::from(&socket).set_read_timeout(Some(PATIENCE))?;
     Ok(socket)
-}
-
-/// Reads once into `buffer`, which holds nothing else afterwards.
-///
-/// # Errors
-/// If the kernel does not answer, or lost what it said.
-pub(super) fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<()> {
-    retry(|| {
-        buffer.clear();
-        socket.recv(buffer, 0)
-    })
-    .map(drop)
 }
