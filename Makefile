@@ -12,14 +12,14 @@ help: ## list the verbs
 
 demo: ## two nodes share two VIPs, one dies, the other answers; needs root
 	@scripts/needs demo root cc ip
-	@cargo build --release --locked -p vipkeeper-agent
-	@VIPKEEPER_AGENT="$$(scripts/agent-path)" cargo run --quiet --locked -p vipkeeper-e2e --bin demo
+	@cargo build --locked -p vipkeeper-agent
+	@VIPKEEPER_AGENT="$$(scripts/agent-path debug)" cargo run --quiet --locked -p vipkeeper-e2e --bin demo
 
 demo-ipvs: ## two directors, two web servers, in a guest with IPVS: requests spread, one of each dies; needs root
 	@scripts/needs demo-ipvs root cc ip $(GUEST)
-	@cargo build --quiet --release --locked -p vipkeeper-agent
+	@cargo build --quiet --locked -p vipkeeper-agent
 	@cargo build --quiet --locked -p vipkeeper-e2e --bins
-	@VIPKEEPER_UML="$$(scripts/uml-kernel)" VIPKEEPER_UML_ROOT="$$(scripts/uml-root)" VIPKEEPER_AGENT="$$(scripts/agent-path)" cargo run --quiet --locked -p vipkeeper-e2e --bin demo-ipvs
+	@VIPKEEPER_UML="$$(scripts/uml-kernel)" VIPKEEPER_UML_ROOT="$$(scripts/uml-root)" VIPKEEPER_AGENT="$$(scripts/agent-path debug)" cargo run --quiet --locked -p vipkeeper-e2e --bin demo-ipvs
 
 cluster: ## a Kubernetes control plane and three nodes to play with by kubectl; needs root and Go; ARGS=--help
 	@scripts/needs cluster root cc ip openssl
@@ -56,15 +56,15 @@ charts: ## write deploy/install.yaml and the renders that tests compare from the
 bench: ## failover beside keepalived, as tables; needs root and a quiet machine; ARGS=--help lists options
 	@scripts/needs bench root cc ip keepalived
 	@cargo build --release --locked -p vipkeeper-agent -p vipkeeper-operator -p vipkeeper-e2e
-	@VIPKEEPER_AGENT="$$(scripts/agent-path)" VIPKEEPER_KUBERNETES="$$(scripts/kubernetes || true)" cargo run --quiet --release --locked -p vipkeeper-e2e --bin bench -- $(ARGS)
+	@VIPKEEPER_AGENT="$$(scripts/agent-path release)" VIPKEEPER_KUBERNETES="$$(scripts/kubernetes || true)" cargo run --quiet --release --locked -p vipkeeper-e2e --bin bench -- $(ARGS)
 	@$(MAKE) --no-print-directory bench-operator ARGS=
 	@$(MAKE) --no-print-directory bench-ipvs ARGS=
 
 bench-ipvs: ## a thousand virtual servers beside keepalived, in a guest, and ten thousand probes; needs root; parts of bench
 	@scripts/needs bench-ipvs root cc ip $(GUEST)
-	@cargo build --quiet --release --locked -p vipkeeper-agent
+	@cargo build --quiet --profile bench --locked -p vipkeeper-agent
 	@cargo build --quiet --locked -p vipkeeper-e2e --bins
-	@VIPKEEPER_UML="$$(scripts/uml-kernel)" VIPKEEPER_UML_ROOT="$$(scripts/uml-root)" VIPKEEPER_AGENT="$$(scripts/agent-path)" cargo run --quiet --locked -p vipkeeper-e2e --bin bench-ipvs -- $(ARGS)
+	@VIPKEEPER_UML="$$(scripts/uml-kernel)" VIPKEEPER_UML_ROOT="$$(scripts/uml-root)" VIPKEEPER_AGENT="$$(scripts/agent-path release)" cargo run --quiet --locked -p vipkeeper-e2e --bin bench-ipvs -- $(ARGS)
 	@cargo bench --quiet --locked -p vipkeeper-agent --bench probes
 
 bench-operator: ## what compiling 1,000 routers costs, a part of bench; ARGS="--write FILE" writes the page
@@ -74,8 +74,8 @@ bench-operator: ## what compiling 1,000 routers costs, a part of bench; ARGS="--
 build: ## the agent and the kubectl plugin, optimised
 	@scripts/needs build cc
 	@cargo build --release --locked -p vipkeeper-agent -p vipkeeper-cli
-	@scripts/agent-path
-	@echo "$$(dirname "$$(scripts/agent-path)")/kubectl-vipkeeper"
+	@scripts/agent-path release
+	@echo "$$(dirname "$$(scripts/agent-path release)")/kubectl-vipkeeper"
 
 fmt: ## format the code
 	@cargo fmt --all
