@@ -56,19 +56,29 @@ pub struct Survey {
 /// What `files` mean for `node`, or without one for every node that takes part in a router.
 #[must_use]
 pub fn survey(files: &[File], node: Option<&str>) -> Survey {
-    let mut store = Store::default();
     let mut survey = Survey {
         files: files.len(),
-        findings: store.update(files, node.unwrap_or_default()).findings,
-        nodes: Vec::new(),
+        ..Survey::default()
     };
-    let listed = store.candidates().iter().cloned();
-    let nodes: Vec<String> = node.map_or_else(|| listed.collect(), |n| vec![n.into()]);
-    for node in nodes {
-        let loaded = Store::default().update(files, &node);
+    let mut look = |node: &str| {
+        let mut store = Store::default();
+        let loaded = store.update(files, node);
         survey.findings.extend(loaded.findings);
         let routers = loaded.configs.into_iter().map(|c| c.router).collect();
-        survey.nodes.push((node, routers));
+        if !node.is_empty() {
+            survey.nodes.push((node.to_owned(), routers));
+        }
+        store
+    };
+    match node {
+        Some(node) => {
+            look(node);
+        }
+        None => {
+            for node in look("").candidates() {
+                look(node);
+            }
+        }
     }
     survey.findings.sort();
     survey.findings.dedup();
