@@ -55,6 +55,7 @@ mod tests;
 mod vrid;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -83,9 +84,9 @@ pub use vrid::list_hash;
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
     /// The routers, oldest first; where objects have a creation time, that counts instead.
-    pub routers: Vec<VirtualRouter>,
+    pub routers: Vec<Arc<VirtualRouter>>,
     /// The VirtualServers, in the same order.
-    pub servers: Vec<VirtualServer>,
+    pub servers: Vec<Arc<VirtualServer>>,
     /// The nodes that are known: with their labels candidates of routers that list none, and their internal addresses.
     pub nodes: Vec<Node>,
     /// The keys of each Secret that is known. Never their values.
@@ -179,8 +180,8 @@ fn candidates(allocations: &Allocations) -> BTreeSet<String> {
 }
 
 /// The objects, oldest first. The sort is stable: without creation times the given order stays.
-fn by_age<T>(objects: &[T], metadata: impl Fn(&T) -> &ObjectMeta) -> Vec<&T> {
-    let mut sorted: Vec<&T> = objects.iter().collect();
+fn by_age<T>(objects: &[Arc<T>], metadata: impl Fn(&T) -> &ObjectMeta) -> Vec<&T> {
+    let mut sorted: Vec<&T> = objects.iter().map(|object| &**object).collect();
     let age = |object: &T| metadata(object).creation_timestamp.clone();
     sorted.sort_by_key(|object| age(object));
     sorted

@@ -73,7 +73,7 @@ fn objects(routers: Vec<VirtualRouter>) -> Objects {
         name: "vr".into(),
     };
     Objects {
-        routers,
+        routers: routers.into_iter().map(Arc::new).collect(),
         nodes: vec![
             node("a", &["192.0.2.1", "2001:db8::a"]),
             node("b", &["192.0.2.2", "2001:db8::b"]),
@@ -475,7 +475,7 @@ fn the_address_owner_has_priority_255_and_may_have_the_address_as_its_own() {
         "addresses": [{"address": "192.0.2.2"}],
         "nodes": {"priorities": [{"node": "a", "priority": 255}, {"node": "b", "priority": 254}]},
     });
-    objects.routers = vec![router("r", patch)];
+    objects.routers = vec![router("r", patch).into()];
     let compiled = compile(&objects, "a");
     assert!(
         compiled.findings[0]

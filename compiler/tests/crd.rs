@@ -108,7 +108,7 @@ fn refused_by_rules(object: &Value) -> Option<String> {
         .unwrap()
     };
     let objects = Objects {
-        routers: vec![router],
+        routers: vec![router.into()],
         nodes: vec![node("a", 1), node("b", 2)],
         secrets: secrets(),
         ..Objects::default()
@@ -125,7 +125,7 @@ fn refused_server(object: &Value) -> Option<String> {
         Err(error) => return Some(error.to_string()),
     };
     let objects = Objects {
-        servers: vec![server],
+        servers: vec![server.into()],
         ..server_surroundings()
     };
     let findings = compile(&objects, "a").findings;

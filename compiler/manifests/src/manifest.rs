@@ -138,8 +138,8 @@ impl Kind {
 /// An object.
 #[derive(Clone, PartialEq)]
 pub(crate) enum Body {
-    Router(Box<VirtualRouter>),
-    Server(Box<VirtualServer>),
+    Router(Arc<VirtualRouter>),
+    Server(Arc<VirtualServer>),
     Settings(Box<Settings>),
     Node(Box<Node>),
     Namespace(Box<Namespace>),
@@ -152,7 +152,7 @@ pub(crate) enum Body {
 
 impl Body {
     /// The router, if it is one.
-    pub(crate) fn router(&self) -> Option<&VirtualRouter> {
+    pub(crate) fn router(&self) -> Option<&Arc<VirtualRouter>> {
         match self {
             Self::Router(router) => Some(router),
             Self::Server(_)
@@ -166,7 +166,7 @@ impl Body {
     }
 
     /// The VirtualServer, if it is one.
-    pub(crate) fn server(&self) -> Option<&VirtualServer> {
+    pub(crate) fn server(&self) -> Option<&Arc<VirtualServer>> {
         match self {
             Self::Server(server) => Some(server),
             Self::Router(_)
@@ -234,10 +234,10 @@ impl Reader<'_> {
         };
         match (api_version, kind) {
             (API_VERSION, "VirtualRouter") => {
-                self.ours(Kind::Router, value, places, |r| Body::Router(Box::new(r)));
+                self.ours(Kind::Router, value, places, |r| Body::Router(Arc::new(r)));
             }
             (API_VERSION, "VirtualServer") => {
-                self.ours(Kind::Server, value, places, |s| Body::Server(Box::new(s)));
+                self.ours(Kind::Server, value, places, |s| Body::Server(Arc::new(s)));
             }
             (API_VERSION, "Settings") => {
                 self.ours(Kind::Settings, value, places, |s| {

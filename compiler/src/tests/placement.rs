@@ -166,7 +166,7 @@ fn without_priorities_and_nodes_the_way_out_is_said() {
     assert_eq!(compiled.configs, []);
 
     let selectors = balanced(json!({"selectors": [{"matchLabels": {"role": "edge"}}]}));
-    objects.routers = vec![router("r", selectors)];
+    objects.routers = vec![router("r", selectors).into()];
     let compiled = compile(&objects, "a");
     assert_eq!(compiled.findings[0].path, "spec.nodes.selectors");
 }

@@ -5,6 +5,7 @@ mod rules;
 mod shards;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use vipkeeper_crds::VirtualServer;
@@ -36,7 +37,7 @@ fn with_router(servers: Vec<VirtualServer>, patch: Value) -> Objects {
     let mut spec = json!({"attach": {"namespaces": {"from": "All"}}});
     merge(&mut spec, patch);
     Objects {
-        servers,
+        servers: servers.into_iter().map(Arc::new).collect(),
         ..objects(vec![router("r", spec)])
     }
 }

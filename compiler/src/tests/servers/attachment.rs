@@ -40,7 +40,8 @@ fn who_has_no_router_is_told_and_nobody_else_notices() {
 fn a_router_chooses_the_namespaces() {
     let allows = |attach: Value, labels: Option<Value>| {
         let mut objects = with_router(vec![server("s", json!({}))], json!({"attach": null}));
-        objects.routers[0].spec.attach = serde_json::from_value(attach).unwrap();
+        Arc::make_mut(&mut objects.routers[0]).spec.attach =
+            serde_json::from_value(attach).unwrap();
         objects.namespaces = labels
             .into_iter()
             .map(|labels| {
@@ -238,7 +239,7 @@ fn the_older_has_a_port_and_the_other_is_told_whose_it_is() {
     );
     let other =
         json!({"addresses": [{"address": "192.0.2.101"}], "virtualRouterId": 52, "attach": attach});
-    objects.routers.push(router("q", other));
+    objects.routers.push(router("q", other).into());
     let said = about_servers(&objects);
     assert_eq!(said.len(), 1);
     assert!(
