@@ -92,8 +92,10 @@ fn trees<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, SyntaxError> {
         false => MergeKeyPolicy::AsOrdinary,
     };
     let options = serde_saphyr::options! {
+        // A file is bounded by its size; the reader's own bound is reached by a thousand small objects.
+        budget: serde_saphyr::budget! {max_documents: 65_536},
         alias_limits: serde_saphyr::alias_limits! {max_total_replayed_events: 100_000},
-        // `Known` refuses what comes twice.
+        // `Fresh` refuses what comes twice.
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: merge_keys,
         strict_booleans: true,

@@ -70,6 +70,12 @@ fn what_is_no_yaml_says_where() {
 }
 
 #[test]
+fn a_file_may_have_thousands_of_documents() {
+    let text = "---\nkind: X\n".repeat(20_000);
+    assert_eq!(read(&text).map(Iterator::count), Ok(20_000));
+}
+
+#[test]
 fn words_stay_words() {
     let text = "a: yes\nb: on\nc: 192.0.2.1\nd: 2001:db8::1\ne: 1s\nf: 0755\n";
     let value = only(text).value;
