@@ -175,7 +175,7 @@ impl Director {
             .configure(&desired.configs, &desired.endpoints, &self.own, now);
         let targets = self.model.targets();
         let known = self.verdicts.of(&targets, SystemTime::now());
-        self.model.judge(known);
+        self.model.judge(known, now);
         self.targets.send_if_modified(|last| {
             let differs = **last != targets;
             if differs {
@@ -194,7 +194,7 @@ impl Director {
             } = judgement;
             info!(%address, port, healthy, %reason, "real server judged");
         }
-        self.model.judge(judged.drain(..));
+        self.model.judge(judged.drain(..), clock::now());
         self.is_news = true;
         self.publish();
     }

@@ -7,7 +7,7 @@
 //!
 //! - `gate`: which endpoints may not serve.
 //! - `listing`: which real servers a listener should have.
-//! - `member`: one real server of one listener.
+//! - `slot`: one listener; `member`: one of its real servers.
 //! - `quorum`: whether enough of them are healthy.
 //! - `report`: what is said of each server.
 //! - `words`: the API's words in the kernel's.
@@ -17,39 +17,29 @@ mod listing;
 mod member;
 mod quorum;
 mod report;
+mod slot;
 #[cfg(test)]
 mod tests;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use vipkeeper_compiler::{Endpoints, ServiceName};
 use vipkeeper_crds::NodeConfigSpec;
-use vipkeeper_crds::node_server::{
-    Listener, NodeForwarding, NodeServer, NodeSorryServer, ServerName,
-};
-use vipkeeper_crds::server::InitialState;
-use vipkeeper_ipvs as ipvs;
-use vipkeeper_ipvs::{Destination, DestinationCounters, DestinationKey, ServiceKey};
+use vipkeeper_crds::node_server::{NodeServer, ServerName};
+use vipkeeper_ipvs::ServiceKey;
 use vipkeeper_nft::Ruleset;
 use vipkeeper_vrrp::Time;
 
-use super::{Entry, Observed, Table};
+use super::{Observed, Table};
 use crate::probe::{Judgement, Target};
 use gate::{Gate, Nodes};
-use member::{Health, Leaving, Listed, Member, Place};
-use quorum::Weights;
+use slot::{Inherited, Listing, Slot};
 
 pub use report::{MemberStanding, Report, Standing};
 pub(super) use words::{FirewallKey, firewall_key};
-
-/// A real server that leaves is looked at no earlier than this: connections that were on their way have arrived by then.
-const SETTLING: Duration = Duration::from_secs(2);
-/// The weight of a sorry server, which has no rivals but those that keep healthy.
-const SORRY_WEIGHT: u32 = 1;
 
 /// All virtual servers of the node.
 #[derive(Debug, Default)]
@@ -58,7 +48,7 @@ pub struct Model {
     slots: BTreeMap<ServiceKey, Slot>,
     judgements: HashMap<Target, Judgement>,
     /// What the kernel had when this process began: what nobody has judged since is taken for that.
-    inherited: BTreeMap<ServiceKey, BTreeMap<DestinationKey, u32>>,
+    inherited: BTreeMap<ServiceKey, Inherited>,
 }
 
 /// A virtual server.
@@ -68,23 +58,13 @@ struct Server {
     config: Arc<NodeServer>,
 }
 
-/// A listener: a service of the kernel.
-#[derive(Debug)]
-struct Slot {
-    server: ServerName,
-    listener: Listener,
-    members: BTreeMap<DestinationKey, Member>,
-    /// Whether enough are healthy; `None` while that cannot be told.
-    quorum: Option<bool>,
-}
-
 impl Model {
     /// Knows what the kernel has of ours already, before the first configuration. What a probe says counts more.
     pub fn inherit(&mut self, observed: &Observed) {
         for (key, service) in &observed.services {
             let present = service.present.iter().flat_map(|p| &p.destinations);
-            let weights = present.map(|(key, present)| (*key, present.destination.weight));
-            self.inherited.insert(*key, weights.collect());
+            let destinations = present.map(|(key, present)| (*key, present.destination));
+            self.inherited.insert(*key, destinations.collect());
         }
     }
 
@@ -100,17 +80,7 @@ impl Model {
         let nodes = Nodes::of(configs, own);
         let gates = configs.iter().map(|c| (&*c.router, Gate::of(c, &nodes)));
         let gates: BTreeMap<&str, Gate<'_>> = gates.collect();
-        self.servers = configs
-            .iter()
-            .flat_map(|config| {
-                let router: Arc<str> = config.router.as_str().into();
-                config.servers.iter().map(move |server| {
-                    let router = Arc::clone(&router);
-                    let config = Arc::new(server.clone());
-                    (server.name.clone(), Server { router, config })
-                })
-            })
-            .collect();
+        self.servers = servers(configs);
         let mut before = std::mem::take(&mut self.slots);
         for (name, server) in &self.servers {
             let Some(gate) = gates.get(&*server.router) else {
@@ -120,30 +90,28 @@ impl Model {
             let endpoints = service.map_or_else(Vec::new, |service| endpoints.of(&service));
             for listener in &server.config.listeners {
                 let key = words::service_key(listener);
-                let mut slot = before.remove(&key).unwrap_or_else(|| Slot {
-                    server: name.clone(),
-                    listener: listener.clone(),
-                    members: BTreeMap::new(),
-                    quorum: None,
+                let listed = listing::listed(&server.config, listener, &endpoints, gate);
+                let mut slot = Slot::new(name, listener, before.remove(&key));
+                slot.list(Listing {
+                    server: &server.config,
+                    listed,
+                    // It tells of the time before this process, once.
+                    inherited: self.inherited.remove(&key).unwrap_or_default(),
+                    judgements: &self.judgements,
+                    now,
                 });
-                slot.server = name.clone();
-                slot.listener = listener.clone();
-                // It tells of the time before this process, once.
-                let inherited = self.inherited.remove(&key);
-                let wanted = listing::listed(&server.config, listener, &endpoints, gate);
-                slot.list(&server.config, wanted, inherited.as_ref(), now);
                 self.slots.insert(key, slot);
             }
         }
         let wanted = self.targets();
         self.judgements.retain(|target, _| wanted.contains(target));
-        self.settle();
+        self.settle(now);
     }
 
     /// Takes in what the probes say of targets. What nobody asks for any more is forgotten at the next configuration.
-    pub fn judge(&mut self, judgements: impl IntoIterator<Item = (Target, Judgement)>) {
+    pub fn judge(&mut self, judgements: impl IntoIterator<Item = (Target, Judgement)>, now: Time) {
         self.judgements.extend(judgements);
-        self.settle();
+        self.settle(now);
     }
 
     /// Takes in what the kernel has: real servers that leave go when they have no connections left, or no time. Whether
@@ -151,18 +119,8 @@ impl Model {
     pub fn observe(&mut self, observed: &Observed, now: Time) -> bool {
         let mut is_changed = false;
         for (key, slot) in &mut self.slots {
-            let before = slot.members.len();
             let known = observed.services.get(key).and_then(|s| s.present.as_ref());
-            slot.members.retain(|destination, member| {
-                let Some(leaving) = member.leaving else {
-                    return true;
-                };
-                let counted = known.and_then(|s| s.destinations.get(destination));
-                let idle =
-                    counted.is_some_and(|d| d.destination.weight == 0 && is_idle(key, &d.counters));
-                now < leaving.until && !(idle && now >= leaving.since + SETTLING)
-            });
-            is_changed |= slot.members.len() != before;
+            is_changed |= slot.observe(key, known, now);
         }
         is_changed
     }
@@ -229,183 +187,29 @@ impl Model {
         rules
     }
 
-    /// Whether each listener has its quorum now.
-    fn settle(&mut self) {
+    /// Who leaves because somebody else is healthy, and whether each listener has its quorum now.
+    fn settle(&mut self, now: Time) {
         for slot in self.slots.values_mut() {
             if let Some(server) = self.servers.get(&slot.server) {
-                let weights = slot.weights(&self.judgements);
-                slot.quorum = quorum::next(slot.quorum, &server.config.quorum, weights);
+                slot.settle(&server.config, &self.judgements, now);
             }
         }
     }
 }
 
-impl Slot {
-    /// Takes in who should be there.
-    fn list(
-        &mut self,
-        server: &NodeServer,
-        mut wanted: BTreeMap<DestinationKey, Listed>,
-        inherited: Option<&BTreeMap<DestinationKey, u32>>,
-        now: Time,
-    ) {
-        let until = now + server.drain_timeout.into();
-        self.members.retain(|key, member| {
-            let listed = wanted.remove(key);
-            let place = listed.as_ref().map_or(Place::Ends, |l| l.place);
-            if let Some(listed) = listed {
-                member.listed = listed;
-            }
-            member.leaving = match place {
-                Place::Serves => None,
-                Place::Ends => Some(member.leaving.unwrap_or(Leaving { since: now, until })),
-                Place::Gone => return false,
-            };
-            member.leaving.is_none_or(|leaving| now < leaving.until)
-        });
-        for (key, listed) in wanted {
-            let leaving = match listed.place {
-                Place::Serves => None,
-                // It has connections only if it was there before this process.
-                Place::Ends if inherited.is_some_and(|i| i.contains_key(&key)) => {
-                    Some(Leaving { since: now, until })
-                }
-                Place::Ends | Place::Gone => continue,
-            };
-            let member = Member {
-                presumed: presumed(server, inherited, &key),
-                listed,
-                leaving,
-            };
-            self.members.insert(key, member);
-        }
-    }
-
-    fn weights(&self, judgements: &HashMap<Target, Judgement>) -> Weights {
-        let mut weights = Weights::default();
-        for member in self.members.values().filter(|m| m.leaving.is_none()) {
-            match member.health(judgements) {
-                Health::Up(weight) => weights.healthy += u64::from(weight),
-                Health::Unjudged => weights.unjudged += u64::from(member.listed.weight),
-                Health::Down(_) => {}
+/// The servers of `configs`. One that two routers have, because it moves from one to the other, is the newer one.
+fn servers(configs: &[NodeConfigSpec]) -> BTreeMap<ServerName, Server> {
+    let mut servers: BTreeMap<ServerName, Server> = BTreeMap::new();
+    for config in configs {
+        let router: Arc<str> = config.router.as_str().into();
+        for server in &config.servers {
+            let other = servers.get(&server.name);
+            if other.is_none_or(|other| other.config.generation <= server.generation) {
+                let (router, config) = (Arc::clone(&router), Arc::new(server.clone()));
+                let server = Server { router, config };
+                servers.insert(server.config.name.clone(), server);
             }
         }
-        weights
     }
-
-    /// The sorry server, while it serves.
-    fn sorry<'a>(&self, server: &'a NodeServer) -> Option<&'a NodeSorryServer> {
-        let serves = self.quorum == Some(false) && server.quorum.sorry;
-        server.sorry.as_ref().filter(|_| serves)
-    }
-
-    /// Whether packets go out with an address of this node as source, which IPVS does not do.
-    fn masquerades(&self, server: &NodeServer) -> bool {
-        let full = |way: NodeForwarding| way == NodeForwarding::FullNat;
-        full(server.forwarding) || self.ways(server).any(|(_, way)| full(way))
-    }
-
-    /// The real servers that get packets with the client's address as source, though others of the listener do not.
-    fn see_clients(&self, server: &NodeServer) -> BTreeSet<SocketAddr> {
-        let by = |wanted: NodeForwarding| {
-            let some = self.ways(server).filter(move |(_, way)| *way == wanted);
-            some.map(|(at, _)| SocketAddr::new(at.address, at.port))
-        };
-        let mut all: BTreeSet<SocketAddr> = by(NodeForwarding::Nat).collect();
-        // A sorry server may be an endpoint as well: what is masqueraded works in any case.
-        for masqueraded in by(NodeForwarding::FullNat) {
-            all.remove(&masqueraded);
-        }
-        all
-    }
-
-    /// How packets reach everybody who may ever get some.
-    fn ways<'a>(
-        &'a self,
-        server: &'a NodeServer,
-    ) -> impl Iterator<Item = (DestinationKey, NodeForwarding)> + 'a {
-        let sorry = server.sorry.iter().map(|sorry| {
-            let at = sorry_destination(&self.listener, server, sorry).key;
-            (at, sorry.forwarding.unwrap_or(server.forwarding))
-        });
-        let members = self.members.iter();
-        members
-            .map(|(at, member)| (*at, member.listed.forwarding))
-            .chain(sorry)
-    }
-
-    fn entry(
-        &self,
-        key: ServiceKey,
-        server: &NodeServer,
-        judgements: &HashMap<Target, Judgement>,
-    ) -> Entry {
-        let sorry = self.sorry(server);
-        let mut entry = Entry::new(words::service(key, server));
-        for (at, member) in &self.members {
-            let health = member.health(judgements);
-            let Some(weight) = member.weight(&health, server.on_failure) else {
-                continue;
-            };
-            // What it has it keeps; what is new goes to the sorry server.
-            let replaced = sorry.is_some_and(|sorry| !sorry.keep_healthy);
-            let weight = if replaced { 0 } else { weight };
-            entry.insert(member.destination(*at, weight));
-        }
-        if let Some(sorry) = sorry {
-            entry.insert(sorry_destination(&self.listener, server, sorry));
-        }
-        entry
-    }
-}
-
-/// Whether a real server has no connections that end by themselves.
-fn is_idle(service: &ServiceKey, counters: &DestinationCounters) -> bool {
-    let DestinationCounters {
-        active, inactive, ..
-    } = *counters;
-    match service {
-        // TCP and SCTP tell the connections that live from those that closed.
-        ServiceKey::Address {
-            protocol: ipvs::Protocol::Tcp | ipvs::Protocol::Sctp,
-            ..
-        } => active == 0,
-        ServiceKey::Address {
-            protocol: ipvs::Protocol::Udp | ipvs::Protocol::Other(_),
-            ..
-        }
-        | ServiceKey::Mark { .. } => active == 0 && inactive == 0,
-    }
-}
-
-/// What a real server is taken for that nobody has judged: what the kernel of this node says, or the configuration.
-fn presumed(
-    server: &NodeServer,
-    inherited: Option<&BTreeMap<DestinationKey, u32>>,
-    key: &DestinationKey,
-) -> InitialState {
-    match inherited.map(|known| known.get(key)) {
-        Some(Some(weight)) if *weight > 0 => InitialState::Up,
-        // It was taken out, or kept without weight, because it had failed; or is new beside the others.
-        Some(Some(_)) => InitialState::Down,
-        Some(None) | None => server.initial_state,
-    }
-}
-
-fn sorry_destination(
-    listener: &Listener,
-    server: &NodeServer,
-    sorry: &NodeSorryServer,
-) -> Destination {
-    let way = sorry.forwarding.unwrap_or(server.forwarding);
-    Destination {
-        key: DestinationKey {
-            address: sorry.address,
-            port: listing::port_of(listener, sorry.port, way),
-        },
-        forwarding: words::forwarding(way),
-        weight: SORRY_WEIGHT,
-        upper_threshold: 0,
-        lower_threshold: 0,
-    }
+    servers
 }

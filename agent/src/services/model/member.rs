@@ -31,7 +31,7 @@ pub(super) struct Listed {
 pub(super) enum Place {
     /// It serves.
     Serves,
-    /// It keeps what it has: an endpoint that ends.
+    /// It serves until somebody else does, and keeps what it has then: an endpoint that ends.
     Ends,
     /// It has ended.
     Gone,
@@ -66,6 +66,22 @@ pub(super) enum Health {
 }
 
 impl Member {
+    /// Takes in what the list says now. Whoever is judged otherwise from now on is taken for what it was until then: an
+    /// edit of a probe is no failure.
+    pub(super) fn list(&mut self, listed: Listed, judgements: &HashMap<Target, Judgement>) {
+        if self.listed.barred.is_none() && self.listed.targets != listed.targets {
+            self.presumed = match self.health(judgements) {
+                Health::Up(_) => InitialState::Up,
+                Health::Down(_) => InitialState::Down,
+                Health::Unjudged => self.presumed,
+            };
+        }
+        self.listed = listed;
+        if self.listed.place == Place::Serves {
+            self.leaving = None;
+        }
+    }
+
     pub(super) fn health(&self, judgements: &HashMap<Target, Judgement>) -> Health {
         if let Some(why) = &self.listed.barred {
             return Health::Down(Arc::clone(why));

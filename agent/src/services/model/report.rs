@@ -128,7 +128,7 @@ impl Model {
         let masquerades = config.is_some_and(|config| slot.masquerades(config));
         let sorry = config.and_then(|config| {
             let sorry = slot.sorry(config)?;
-            Some(super::sorry_destination(&slot.listener, config, sorry).key)
+            Some(super::slot::sorry_destination(&slot.listener, config, sorry).key)
         });
         Standing {
             quorum: slot.quorum,

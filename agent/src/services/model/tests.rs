@@ -1,5 +1,8 @@
 //! Who serves, from every side that has a say.
 
+mod continuity;
+mod endpoints;
+
 use std::net::{IpAddr, SocketAddr};
 use std::slice;
 use std::time::Duration;
@@ -9,6 +12,7 @@ use serde_json::{Value, json};
 use vipkeeper_compiler::Endpoints;
 use vipkeeper_crds::NodeCandidate;
 use vipkeeper_crds::node_server::NodeServer;
+use vipkeeper_ipvs as ipvs;
 use vipkeeper_ipvs::{DestinationCounters, DestinationKey, ServiceKey};
 use vipkeeper_vrrp::Time;
 
@@ -62,6 +66,18 @@ impl World {
         world
     }
 
+    /// The model of the next process, which finds what this one told the kernel, with a connection everywhere.
+    fn successor(&self) -> Self {
+        let mut model = Model::default();
+        model.inherit(&kernel(&self.model.table(), 1));
+        Self {
+            model,
+            endpoints: self.endpoints.clone(),
+            own: self.own.clone(),
+            now: self.now,
+        }
+    }
+
     fn configure(&mut self, servers: &[NodeServer]) {
         let mut config = crate::plan::tests::config("web", "192.0.2.1");
         config.servers = servers.to_vec();
@@ -81,7 +97,8 @@ impl World {
             reason: if healthy { "" } else { "TCP: refused" }.into(),
         };
         let targets = server.probes.iter().map(|p| Target::of(p, at));
-        self.model.judge(targets.map(|t| (t, judgement.clone())));
+        self.model
+            .judge(targets.map(|t| (t, judgement.clone())), self.now);
     }
 
     fn judge_all(&mut self, server: &NodeServer, healthy: bool) {
@@ -210,11 +227,17 @@ fn every_probe_must_say_so_and_the_lowest_weight_counts() {
         weight,
         reason: "".into(),
     };
-    world.model.judge([(targets[0].clone(), up(Some(7)))]);
+    world
+        .model
+        .judge([(targets[0].clone(), up(Some(7)))], world.now);
     assert_eq!(world.weights(), "");
-    world.model.judge([(targets[1].clone(), up(Some(3)))]);
+    world
+        .model
+        .judge([(targets[1].clone(), up(Some(3)))], world.now);
     assert_eq!(world.weights(), ".1=3");
-    world.model.judge([(targets[1].clone(), up(None))]);
+    world
+        .model
+        .judge([(targets[1].clone(), up(None))], world.now);
     assert_eq!(world.weights(), ".1=7");
 }
 
@@ -312,22 +335,6 @@ fn a_drain_of_no_time_is_none() {
 }
 
 #[test]
-fn a_server_keeps_its_verdicts_when_it_is_edited() {
-    let server = web(|_| {});
-    let mut world = World::new(slice::from_ref(&server));
-    world.judge_all(&server, true);
-    world.judge(&server, "10.0.0.2:8080", false);
-    world.configure(&[web(|s| {
-        s["scheduler"] = json!({"name": "mh", "fallback": true})
-    })]);
-    assert_eq!(world.weights(), ".1=1 .3=1");
-    let table = world.model.table();
-    let entry = table.services().values().next().unwrap();
-    assert_eq!(entry.service().scheduler.as_str(), "mh");
-    assert!(entry.service().flags.scheduler_1 && !entry.service().flags.scheduler_2);
-}
-
-#[test]
 fn one_probe_serves_all_who_ask_the_same() {
     let other = web(|s| {
         s["name"] = json!("other");
@@ -342,171 +349,24 @@ fn one_probe_serves_all_who_ask_the_same() {
 }
 
 #[test]
-fn what_the_kernel_has_counts_until_the_first_judgement() {
-    let server = web(|_| {});
-    let mut before = World::new(slice::from_ref(&server));
-    before.judge_all(&server, true);
-    before.judge(&server, "10.0.0.3:8080", false);
-    let mut model = Model::default();
-    model.inherit(&kernel(&before.model.table(), 0));
-    let mut world = World {
-        model,
-        endpoints: Endpoints::default(),
-        own: BTreeSet::new(),
-        now: Time::ZERO,
+fn one_that_two_routers_have_is_the_newer_one() {
+    let with = |name: &str, generation: i64, port: u16| {
+        let mut config = crate::plan::tests::config(name, "192.0.2.1");
+        let mut server = unprobed(|s| s["listeners"][0]["port"] = json!(port));
+        server.generation = generation;
+        config.servers = vec![server];
+        config
     };
-    world.configure(slice::from_ref(&server));
-    assert_eq!(world.weights(), ".1=1 .2=1", "as it was");
-    world.judge(&server, "10.0.0.1:8080", false);
-    assert_eq!(world.weights(), ".2=1");
-}
-
-#[test]
-fn a_service_has_the_endpoints_that_are_ready() {
-    let server = unprobed(|s| {
-        s["members"] = json!({"type": "Service", "service": "web"});
-        s["listeners"][0]["name"] = json!("http");
-    });
-    let mut world = World::new(&[]);
-    let slice = |conditions: [Value; 3]| -> EndpointSlice {
-        let endpoint = |(n, c): (usize, &Value)| json!({"addresses": [format!("10.0.0.{}", n + 1)], "conditions": c});
-        let endpoints: Vec<Value> = conditions.iter().enumerate().map(endpoint).collect();
-        serde_json::from_value(json!({
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-            "metadata": {"name": "web-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
-            "ports": [{"name": "metrics", "port": 9}, {"name": "http", "port": 8080}],
-            "endpoints": endpoints,
-        }))
-        .unwrap()
+    let ports = |configs: [NodeConfigSpec; 2]| -> Vec<String> {
+        let mut model = Model::default();
+        let (endpoints, own) = (Endpoints::default(), BTreeSet::new());
+        model.configure(&configs, &endpoints, &own, Time::ZERO);
+        let table = model.table();
+        table.services().keys().map(ToString::to_string).collect()
     };
-    let ready = json!({"ready": true});
-    let ends = json!({"ready": false, "serving": true, "terminating": true});
-    let dead = json!({"ready": false, "serving": false, "terminating": true});
-    let given = |world: &mut World, conditions: [&Value; 3]| {
-        world
-            .endpoints
-            .set_slice(&slice(conditions.map(Value::clone)));
-        world.configure(slice::from_ref(&server));
-        world.weights()
-    };
-    assert_eq!(given(&mut world, [&ready, &ready, &ends]), ".1=1 .2=1");
-    assert_eq!(given(&mut world, [&ready, &ends, &ends]), ".1=1 .2=0");
-    // Nobody is ready: those that still serve go on.
-    assert_eq!(given(&mut world, [&ends, &ends, &dead]), ".1=1 .2=1");
-    assert_eq!(
-        given(&mut world, [&dead, &ready, &ready]),
-        ".2=1 .3=1",
-        "the dead have nothing to finish"
-    );
-}
-
-/// A server whose real servers are the endpoints of `default/web`, with a probe.
-fn of_service(edit: impl Fn(&mut Value)) -> NodeServer {
-    web(|s| {
-        s["members"] = json!({"type": "Service", "service": "web"});
-        s["initialState"] = json!("Up");
-        edit(s);
-    })
-}
-
-fn slice_of(addresses: &[&str]) -> EndpointSlice {
-    let endpoints: Vec<Value> = addresses
-        .iter()
-        .map(|a| json!({"addresses": [a]}))
-        .collect();
-    serde_json::from_value(json!({
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"name": "web-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
-        "ports": [{"port": 8080}], "endpoints": endpoints,
-    }))
-    .unwrap()
-}
-
-#[test]
-fn no_endpoint_is_a_node_without_trust() {
-    let mut world = World::new(&[]);
-    world.own = [[10, 1, 0, 1].into()].into();
-    world.endpoints.set_slice(&slice_of(&[
-        "10.0.0.1",
-        "10.1.0.1",
-        "10.1.0.2",
-        "127.0.0.1",
-        "169.254.0.1",
-        "192.0.2.1",
-        "224.0.0.1",
-    ]));
-    let wary = |method: &str| of_service(|s| s["onFailure"] = json!(method));
-    for on_failure in ["Remove", "Quiesce"] {
-        world.configure(&[wary(on_failure)]);
-        assert_eq!(world.weights(), ".1=1", "{on_failure}");
-        assert_eq!(world.model.targets().len(), 1, "nobody asks the others");
-    }
-    let out = |world: &World| -> Vec<String> {
-        let real_servers = world.report().real_servers().into_iter();
-        let out = real_servers.filter_map(|(at, why)| Some(format!("{at} {}", why?)));
-        out.collect()
-    };
-    let way_out = ", which takes spec.attach.trusted of VirtualRouter web";
-    let never = [
-        "192.0.2.1:8080 an address of VirtualRouter web itself",
-        "224.0.0.1:8080 224.0.0.1 is a multicast address: name the unicast address of a host",
-    ];
-    let expected = [
-        format!("10.1.0.1:8080 an address of node a{way_out}"),
-        format!("10.1.0.2:8080 an address of node b{way_out}"),
-        format!("127.0.0.1:8080 a loopback address{way_out}"),
-        format!("169.254.0.1:8080 a link-local address{way_out}"),
-        never[0].to_owned(),
-        never[1].to_owned(),
-    ];
-    assert_eq!(out(&world), expected);
-
-    // Trust that comes and goes; nobody barred lingers.
-    world.configure(&[of_service(|s| s["members"]["trusted"] = json!(true))]);
-    assert_eq!(out(&world), never);
-    assert_eq!(
-        world.weights(),
-        ".1=1 10.1.0.1=1 10.1.0.2=1 127.0.0.1=1 169.254.0.1=1"
-    );
-    world.configure(&[wary("Quiesce")]);
-    assert_eq!(world.weights(), ".1=1");
-    assert_eq!(out(&world), expected);
-}
-
-#[test]
-fn an_endpoint_that_is_a_node_keeps_no_other_from_serving() {
-    let mut world = World::new(&[]);
-    world.own = [[10, 1, 0, 1].into()].into();
-    let mut slice = slice_of(&["10.1.0.1", "10.0.0.1"]);
-    slice.endpoints[1].conditions =
-        serde_json::from_value(json!({"ready": false, "serving": true, "terminating": true}))
-            .unwrap();
-    world.endpoints.set_slice(&slice);
-    world.configure(&[of_service(|_| {})]);
-    assert_eq!(world.weights(), ".1=1", "nobody who may serve is ready");
-}
-
-#[test]
-fn endpoints_of_many_ports_serve_where_connections_keep_theirs() {
-    let all = |s: &mut Value| {
-        s["listeners"][0]["port"] = json!(0);
-        s["listeners"][0]["targetPort"] = json!(0);
-    };
-    let marked = |s: &mut Value| {
-        s["listeners"] = json!([{"type": "Mark", "mark": 7, "family": "IPv4"}]);
-        s["forwarding"] = json!({"method": "DR"});
-    };
-    let mut world = World::new(&[]);
-    let mut slice = slice_of(&["10.0.0.1"]);
-    slice.ports = serde_json::from_value(json!([
-        {"name": "http", "port": 8080}, {"name": "metrics", "port": 9090},
-    ]))
-    .unwrap();
-    world.endpoints.set_slice(&slice);
-    world.configure(&[of_service(all)]);
-    assert_eq!(world.weights_of("TCP 192.0.2.1:0"), ".1:0=1");
-    world.configure(&[of_service(marked)]);
-    assert_eq!(world.weights_of("FWM 7 IPv4"), ".1:0=1");
+    let newer = ["TCP 192.0.2.1:81"];
+    assert_eq!(ports([with("a", 1, 80), with("b", 2, 81)]), newer);
+    assert_eq!(ports([with("b", 2, 81), with("a", 1, 80)]), newer);
 }
 
 #[test]
