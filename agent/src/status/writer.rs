@@ -21,6 +21,7 @@ use vipkeeper_crds::NodeConfig;
 use vipkeeper_crds::status::NodeConfigStatus;
 use vipkeeper_vrrp::Snapshot;
 
+use super::bucket::{Bucket, Granted};
 use super::checks::{Machine, Process};
 use super::composition::{Moment, compose};
 use super::inventory::inventory;
@@ -47,9 +48,6 @@ const AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What the API server took comes back within this time; after it, what it tells is believed.
 const ECHO: Duration = Duration::from_secs(30);
-/// The bucket: writes at once, and a second.
-const BURST: f64 = 300.0;
-const PER_SECOND: f64 = 5.0;
 /// After a write that failed.
 const PAUSE: Duration = Duration::from_secs(2);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
@@ -319,70 +317,5 @@ async fn write(api: &Api<DynamicObject>, due: &Due) -> anyhow::Result<()> {
         Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Ok(()),
         Ok(Err(error)) => Err(error.into()),
         Err(_) => anyhow::bail!("the API server does not answer within {PATIENCE:?}"),
-    }
-}
-
-/// So many writes at once, so many a second.
-struct Bucket {
-    tokens: f64,
-    at: Instant,
-}
-
-/// What a bucket has.
-#[derive(Debug, PartialEq)]
-enum Granted {
-    All,
-    Some { count: usize, more_at: Instant },
-}
-
-impl Bucket {
-    const fn new(now: Instant) -> Self {
-        Self {
-            tokens: BURST,
-            at: now,
-        }
-    }
-
-    fn take(&mut self, wanted: usize, now: Instant) -> Granted {
-        let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.tokens = passed.mul_add(PER_SECOND, self.tokens).min(BURST);
-        self.at = now;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "between 0 and BURST"
-        )]
-        let there = self.tokens.max(0.0) as usize;
-        let count = wanted.min(there);
-        #[expect(clippy::cast_precision_loss, reason = "at most BURST")]
-        let taken = count as f64;
-        self.tokens -= taken;
-        if count == wanted {
-            Granted::All
-        } else {
-            let more_at = now + Duration::from_secs(1);
-            Granted::Some { count, more_at }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bucket_gives_what_it_has_and_fills_again() {
-        let now = Instant::now();
-        let mut bucket = Bucket::new(now);
-        assert_eq!(bucket.take(300, now), Granted::All);
-        let more_at = now + Duration::from_secs(1);
-        assert_eq!(bucket.take(5, now), Granted::Some { count: 0, more_at });
-        assert_eq!(bucket.take(5, more_at), Granted::All);
-        let long_after = now + Duration::from_secs(3600);
-        assert_eq!(bucket.take(300, long_after), Granted::All);
-        assert!(matches!(
-            bucket.take(1, long_after),
-            Granted::Some { count: 0, .. }
-        ));
     }
 }
