@@ -21,11 +21,11 @@ use vipkeeper_crds::NodeConfig;
 use vipkeeper_crds::status::NodeConfigStatus;
 use vipkeeper_vrrp::Snapshot;
 
-use super::bucket::{Bucket, Granted};
 use super::checks::{Machine, Process};
 use super::composition::{Moment, compose};
 use super::inventory::inventory;
 use super::servers::{self, Standing};
+use super::turns::{Due, Turns};
 use crate::admin::Admin;
 use crate::clock;
 use crate::inventory::Inventory;
@@ -84,7 +84,7 @@ pub struct Writer {
     observed: Arc<Observed>,
     /// What was written by us and did not come back yet, by name.
     written: BTreeMap<String, Written>,
-    bucket: Bucket,
+    turns: Turns,
     pause: Duration,
 }
 
@@ -93,13 +93,6 @@ struct Written {
     uid: String,
     status: Arc<NodeConfigStatus>,
     at: Instant,
-}
-
-/// One write.
-struct Due {
-    name: String,
-    uid: String,
-    status: Arc<NodeConfigStatus>,
 }
 
 impl Writer {
@@ -114,7 +107,7 @@ impl Writer {
             machine_due: Instant::now(),
             observed: Arc::default(),
             written: BTreeMap::new(),
-            bucket: Bucket::new(Instant::now()),
+            turns: Turns::new(Instant::now()),
             pause: PAUSE,
         }
     }
@@ -178,18 +171,13 @@ impl Writer {
             return Ok(period);
         }
         let snapshot = self.sources.admin.snapshot().await?;
-        let mut due = self.due(&roster, &served, &snapshot);
-        let again = match self.bucket.take(due.len(), Instant::now()) {
-            Granted::All => period,
-            Granted::Some { count, more_at } => {
-                due.truncate(count);
-                more_at
-            }
-        };
+        let due = self.due(&roster, &served, &snapshot);
+        let (due, more_at) = self.turns.grant(due, Instant::now());
+        let again = more_at.unwrap_or(period);
         Ok(again.min(self.write(due).await))
     }
 
-    /// What differs from what the API server has: who is Active first.
+    /// What differs from what the API server has.
     fn due(&mut self, roster: &Roster, served: &Served, snapshot: &Snapshot) -> Vec<Due> {
         self.forget(roster);
         let seen = Arc::clone(&self.sources.inventory.borrow_and_update());
@@ -213,7 +201,7 @@ impl Writer {
         };
         let known: Vec<Assigned> = roster.iter().map(|a| self.as_written(a)).collect();
         let mut composed = compose(&known, &moment);
-        let mut due: Vec<Due> = known
+        known
             .into_iter()
             .filter_map(|assigned| {
                 let status = composed.remove(&assigned.name)?;
@@ -223,9 +211,7 @@ impl Writer {
                     status: Arc::new(status),
                 })
             })
-            .collect();
-        due.sort_by_key(|due| !due.status.is_active());
-        due
+            .collect()
     }
 
     /// With the status that we wrote, if the API server has not told it yet.
@@ -247,6 +233,7 @@ impl Writer {
             let is_back = told.is_none_or(|a| a.status.as_ref() == Some(&written.status));
             !is_back && written.at.elapsed() < ECHO
         });
+        self.turns.retain(|name| told.contains_key(name));
     }
 
     fn process(&self) -> Process {
