@@ -6,10 +6,13 @@
 //! - `inventory`: interfaces, kernel and agent as the status of the node's own NodeConfig. Pure.
 //! - `servers`: how the virtual servers stand, as part of that. Pure.
 //! - `checks`: what is looked at on the machine.
+//! - `bucket`: how many writes there may be. Pure.
+//! - `turns`: whose status is written first. Pure.
 //! - `writer`: the task that writes, on change alone, and not too often.
 //!
 //! Never writes anything but the status of this node's NodeConfigs; nothing waits for it.
 
+mod bucket;
 mod checks;
 mod composition;
 mod conditions;
@@ -18,6 +21,7 @@ mod lacks;
 mod servers;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod writer;
 
 pub use writer::{Sources, Writer};

@@ -25,6 +25,7 @@ use super::checks::{Machine, Process};
 use super::composition::{Moment, compose};
 use super::inventory::inventory;
 use super::servers::{self, Standing};
+use super::turns::{Due, Turns};
 use crate::admin::Admin;
 use crate::clock;
 use crate::inventory::Inventory;
@@ -47,9 +48,6 @@ const AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What the API server took comes back within this time; after it, what it tells is believed.
 const ECHO: Duration = Duration::from_secs(30);
-/// The bucket: writes at once, and a second.
-const BURST: f64 = 300.0;
-const PER_SECOND: f64 = 5.0;
 /// After a write that failed.
 const PAUSE: Duration = Duration::from_secs(2);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
@@ -86,7 +84,7 @@ pub struct Writer {
     observed: Arc<Observed>,
     /// What was written by us and did not come back yet, by name.
     written: BTreeMap<String, Written>,
-    bucket: Bucket,
+    turns: Turns,
     pause: Duration,
 }
 
@@ -95,13 +93,6 @@ struct Written {
     uid: String,
     status: Arc<NodeConfigStatus>,
     at: Instant,
-}
-
-/// One write.
-struct Due {
-    name: String,
-    uid: String,
-    status: Arc<NodeConfigStatus>,
 }
 
 impl Writer {
@@ -116,7 +107,7 @@ impl Writer {
             machine_due: Instant::now(),
             observed: Arc::default(),
             written: BTreeMap::new(),
-            bucket: Bucket::new(Instant::now()),
+            turns: Turns::new(Instant::now()),
             pause: PAUSE,
         }
     }
@@ -180,18 +171,13 @@ impl Writer {
             return Ok(period);
         }
         let snapshot = self.sources.admin.snapshot().await?;
-        let mut due = self.due(&roster, &served, &snapshot);
-        let again = match self.bucket.take(due.len(), Instant::now()) {
-            Granted::All => period,
-            Granted::Some { count, more_at } => {
-                due.truncate(count);
-                more_at
-            }
-        };
+        let due = self.due(&roster, &served, &snapshot);
+        let (due, more_at) = self.turns.grant(due, Instant::now());
+        let again = more_at.unwrap_or(period);
         Ok(again.min(self.write(due).await))
     }
 
-    /// What differs from what the API server has: who is Active first.
+    /// What differs from what the API server has.
     fn due(&mut self, roster: &Roster, served: &Served, snapshot: &Snapshot) -> Vec<Due> {
         self.forget(roster);
         let seen = Arc::clone(&self.sources.inventory.borrow_and_update());
@@ -215,7 +201,7 @@ impl Writer {
         };
         let known: Vec<Assigned> = roster.iter().map(|a| self.as_written(a)).collect();
         let mut composed = compose(&known, &moment);
-        let mut due: Vec<Due> = known
+        known
             .into_iter()
             .filter_map(|assigned| {
                 let status = composed.remove(&assigned.name)?;
@@ -225,9 +211,7 @@ impl Writer {
                     status: Arc::new(status),
                 })
             })
-            .collect();
-        due.sort_by_key(|due| !due.status.is_active());
-        due
+            .collect()
     }
 
     /// With the status that we wrote, if the API server has not told it yet.
@@ -249,6 +233,7 @@ impl Writer {
             let is_back = told.is_none_or(|a| a.status.as_ref() == Some(&written.status));
             !is_back && written.at.elapsed() < ECHO
         });
+        self.turns.retain(|name| told.contains_key(name));
     }
 
     fn process(&self) -> Process {
@@ -319,70 +304,5 @@ async fn write(api: &Api<DynamicObject>, due: &Due) -> anyhow::Result<()> {
         Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Ok(()),
         Ok(Err(error)) => Err(error.into()),
         Err(_) => anyhow::bail!("the API server does not answer within {PATIENCE:?}"),
-    }
-}
-
-/// So many writes at once, so many a second.
-struct Bucket {
-    tokens: f64,
-    at: Instant,
-}
-
-/// What a bucket has.
-#[derive(Debug, PartialEq)]
-enum Granted {
-    All,
-    Some { count: usize, more_at: Instant },
-}
-
-impl Bucket {
-    const fn new(now: Instant) -> Self {
-        Self {
-            tokens: BURST,
-            at: now,
-        }
-    }
-
-    fn take(&mut self, wanted: usize, now: Instant) -> Granted {
-        let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.tokens = passed.mul_add(PER_SECOND, self.tokens).min(BURST);
-        self.at = now;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "between 0 and BURST"
-        )]
-        let there = self.tokens.max(0.0) as usize;
-        let count = wanted.min(there);
-        #[expect(clippy::cast_precision_loss, reason = "at most BURST")]
-        let taken = count as f64;
-        self.tokens -= taken;
-        if count == wanted {
-            Granted::All
-        } else {
-            let more_at = now + Duration::from_secs(1);
-            Granted::Some { count, more_at }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bucket_gives_what_it_has_and_fills_again() {
-        let now = Instant::now();
-        let mut bucket = Bucket::new(now);
-        assert_eq!(bucket.take(300, now), Granted::All);
-        let more_at = now + Duration::from_secs(1);
-        assert_eq!(bucket.take(5, now), Granted::Some { count: 0, more_at });
-        assert_eq!(bucket.take(5, more_at), Granted::All);
-        let long_after = now + Duration::from_secs(3600);
-        assert_eq!(bucket.take(300, long_after), Granted::All);
-        assert!(matches!(
-            bucket.take(1, long_after),
-            Granted::Some { count: 0, .. }
-        ));
     }
 }

@@ -84,15 +84,11 @@ impl Object {
         };
         let content = match &told.content {
             Ok(content) => content,
-            Err(why) => {
-                self.refusal = Some((Reason::Invalid, why.clone()));
+            Err(refusal) => {
+                self.refusal = Some(refusal.clone());
                 return;
             }
         };
-        if let Some(refusal) = unsupported(content) {
-            self.refusal = Some(refusal);
-            return;
-        }
         self.lost = false;
         let Some(key) = key_of(content) else {
             self.good = Some(content.clone());
@@ -134,16 +130,12 @@ impl Object {
     /// Whether what it says runs; not said of the node's own.
     pub(super) fn acceptance(&self, told: &Told) -> Option<Acceptance> {
         told.router.as_ref()?;
-        let generation = match &told.content {
-            Ok(Content::Router(main)) => main.config.generation,
-            Ok(Content::Shard(_) | Content::Node(_)) | Err(_) => 0,
-        };
         let (reason, message) = match &self.refusal {
             None => (Reason::Valid, String::new()),
             Some((reason, message)) => (*reason, message.clone()),
         };
         Some(Acceptance {
-            generation,
+            generation: told.generation,
             accepted: self.refusal.is_none(),
             reason,
             message,

@@ -74,6 +74,8 @@ pub(super) struct Slices {
     told: mpsc::Receiver<Told>,
     /// Whether there is something to write since it was written.
     is_dirty: bool,
+    /// Whether the last attempt to write it failed.
+    is_failing: bool,
     save_at: Instant,
 }
 
@@ -94,6 +96,7 @@ impl Slices {
             sender,
             told,
             is_dirty: false,
+            is_failing: false,
             save_at: Instant::now(),
         };
         for (service, all) in saved.into_iter().flat_map(SavedEndpoints::into_services) {
@@ -235,12 +238,12 @@ impl Slices {
         self.is_dirty.then_some(self.save_at)
     }
 
-    /// Writes what is known to the file at `path`, if that is due; nothing waits for it to reach the disk.
+    /// Writes what is known to the file at `path`, if that is due; nothing waits for it to reach the disk. After a failure
+    /// it is due again.
     pub(super) async fn save(&mut self, path: &Path, node: &str, cluster: &str) {
         if !self.is_dirty || self.save_at > Instant::now() {
             return;
         }
-        self.is_dirty = false;
         self.save_at = Instant::now() + SAVING;
         let all = self.known.iter().map(|service| {
             let own = self.owned.get(service).into_iter().flatten();
@@ -250,8 +253,16 @@ impl Slices {
         let saved = SavedEndpoints::new(node, cluster, all.collect());
         let to = path.to_owned();
         let written = tokio::task::spawn_blocking(move || saved.write(&to)).await;
-        if let Ok(Err(error)) = written {
-            let path = path.display();
+        let written = written.unwrap_or_else(|error| Err(error.into()));
+        self.is_dirty = written.is_err();
+        let failed_before = std::mem::replace(&mut self.is_failing, self.is_dirty);
+        let Err(error) = written else {
+            return;
+        };
+        let path = path.display();
+        if failed_before {
+            debug!(%path, %error, "endpoints still cannot be kept");
+        } else {
             warn!(%path, %error, "endpoints cannot be kept: a restart without the API server would not find them");
         }
     }
@@ -345,5 +356,33 @@ impl Watch {
                 false
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::{Client, Config};
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::scratch::Directory;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_could_not_be_written_is_written_later() {
+        let nobody = Config::new("http://127.0.0.1:9".parse().unwrap());
+        let client = Client::try_from(nobody).unwrap();
+        let mut slices = Slices::new(Server::new(client, "keys".to_owned()), None);
+        slices.set(EndpointSlice::default());
+        let directory = Directory::new();
+        let path = directory.path().join("state").join("endpoints");
+        slices.save(&path, "a", "uid-cluster").await;
+        assert_eq!(slices.next_save(), Some(slices.save_at));
+        std::fs::create_dir(directory.path().join("state")).unwrap();
+        slices.save(&path, "a", "uid-cluster").await;
+        assert!(!path.exists(), "not before its time");
+        advance(SAVING).await;
+        slices.save(&path, "a", "uid-cluster").await;
+        assert!(SavedEndpoints::read(&path, "a", "uid-cluster").is_some());
+        assert_eq!(slices.next_save(), None);
     }
 }

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use kube::core::DynamicObject;
+use serde_json::Value;
+use vipkeeper_crds::conditions::Reason;
 use vipkeeper_crds::status::NodeConfigStatus;
 use vipkeeper_crds::{
     NodeConfigObjectSpec, NodeConfigShard, NodeConfigSpec, NodeSettings, ShardSet,
 };
+
+use crate::plan;
 
 /// An object.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,8 +25,10 @@ pub(super) struct Told {
     /// Whether it has servers of the router alone, also where they cannot be read.
     pub(super) is_shard: bool,
     pub(super) confirm: Option<String>,
-    /// What it says, or why that cannot be read.
-    pub(super) content: Result<Content, String>,
+    /// Of which generation of the router it was made, also where it cannot be read; 0 if it does not say so.
+    pub(super) generation: i64,
+    /// What it says, or why this agent cannot take it.
+    pub(super) content: Result<Content, (Reason, String)>,
     /// What this node reported last.
     pub(super) status: Option<Arc<NodeConfigStatus>>,
 }
@@ -59,6 +65,9 @@ impl Told {
         let field = |name: &str| object.data.get(name).cloned().unwrap_or_default();
         let spec = field("spec");
         let text = |name: &str| spec.get(name)?.as_str().map(str::to_owned);
+        let generation = spec
+            .get("config")
+            .and_then(|c| c.get("generation")?.as_i64());
         let status: Option<NodeConfigStatus> = serde_json::from_value(field("status")).ok();
         Self {
             name: object.name_any(),
@@ -67,15 +76,33 @@ impl Told {
             router: text("router"),
             is_shard: spec.get("shard").is_some(),
             confirm: text("confirm"),
-            content: serde_path_to_error::deserialize(&spec)
-                .map_err(|error| format!("spec.{}: {}", error.path(), error.inner()))
-                .and_then(|spec| content(spec, node)),
+            generation: generation.unwrap_or_default(),
+            content: content(&spec, node),
             status: status.map(Arc::new),
         }
     }
 }
 
-fn content(spec: NodeConfigObjectSpec, node: &str) -> Result<Content, String> {
+fn content(spec: &Value, node: &str) -> Result<Content, (Reason, String)> {
+    // First: what needs a newer agent may say things that this one cannot even read.
+    if let Some(lacking) = plan::unsupported(&requires(spec)) {
+        return Err((Reason::UnsupportedFeature, lacking));
+    }
+    serde_path_to_error::deserialize(spec)
+        .map_err(|error| format!("spec.{}: {}", error.path(), error.inner()))
+        .and_then(|spec| readable(spec, node))
+        .map_err(|why| (Reason::Invalid, why))
+}
+
+/// What an agent must be able to do, however the rest looks.
+fn requires(spec: &Value) -> Vec<String> {
+    let parts = ["config", "shard"].into_iter();
+    let lists = parts.filter_map(|part| spec.get(part)?.get("requires")?.as_array());
+    let features = lists.flatten().filter_map(Value::as_str);
+    features.map(str::to_owned).collect()
+}
+
+fn readable(spec: NodeConfigObjectSpec, node: &str) -> Result<Content, String> {
     let NodeConfigObjectSpec {
         node_name,
         router,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use vipkeeper_crds::SecretKey;
 use vipkeeper_crds::conditions::Reason;
+use vipkeeper_crds::status::Acceptance;
 use vipkeeper_vrrp::Time;
 
 use super::super::assignment::{Assignment, Definitions};
@@ -161,6 +162,7 @@ fn an_object_that_cannot_be_read_keeps_what_it_ran_and_says_why() {
     let mut assignment = assigned(&["web", "db"]);
     assignment.apply(object("web", |spec| {
         spec["config"]["priority"] = "high".into();
+        spec["config"]["generation"] = 7.into();
     }));
     assignment.settle();
     assert_eq!(routers(&assignment), ["db", "web"]);
@@ -168,6 +170,8 @@ fn an_object_that_cannot_be_read_keeps_what_it_ran_and_says_why() {
     let web = roster.iter().find(|a| a.name == "web").unwrap();
     let acceptance = web.acceptance.as_ref().unwrap();
     assert!(!acceptance.accepted);
+    // The operator passes over what is said of another generation than the router's.
+    assert_eq!(acceptance.generation, 7);
     assert_eq!(acceptance.reason, Reason::Invalid);
     assert!(
         acceptance.message.starts_with("spec.config.priority:"),
@@ -193,6 +197,30 @@ fn what_this_agent_cannot_do_keeps_what_it_ran() {
     let roster = assignment.roster();
     let reasons = roster.iter().map(|a| a.acceptance.as_ref().unwrap().reason);
     assert!(reasons.into_iter().all(|r| r == Reason::UnsupportedFeature));
+}
+
+#[test]
+fn what_a_newer_agent_alone_can_read_is_said_to_need_one() {
+    let mut assignment = assigned(&["web"]);
+    assignment.apply(object("web", |spec| {
+        spec["config"]["generation"] = 7.into();
+        spec["config"]["requires"] = json!(["VirtualServers", "Teleportation"]);
+        spec["config"]["movement"] = "Teleported".into();
+    }));
+    assignment.settle();
+    assert_eq!(routers(&assignment), ["web"]);
+    let acceptance = assignment.roster()[0].acceptance.clone().unwrap();
+    let Acceptance {
+        generation,
+        accepted,
+        reason,
+        message,
+    } = acceptance;
+    assert_eq!(
+        (generation, accepted, reason),
+        (7, false, Reason::UnsupportedFeature)
+    );
+    assert!(message.contains("Teleportation"), "{message}");
 }
 
 #[test]

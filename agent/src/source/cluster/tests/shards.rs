@@ -151,8 +151,16 @@ fn a_shard_that_cannot_be_run_keeps_what_it_had_and_stops_no_other() {
         shard["spec"]["shard"]["requires"] = json!(["Teleportation"]);
         shard
     };
+    let unreadable = |mut shard: Value| {
+        shard["spec"]["shard"]["servers"][0]["scheduler"] = json!({"name": ["teleporting"]});
+        shard
+    };
     let bad = [
         (damaged(), Reason::Invalid),
+        (
+            unreadable(newer(shard_of("web-1", FIRST, "1", [("a", 9)]))),
+            Reason::UnsupportedFeature,
+        ),
         (
             newer(shard_of("web-1", FIRST, "1", [("a", 9)])),
             Reason::UnsupportedFeature,
