@@ -352,6 +352,30 @@ fn what_cannot_be_removed_is_told_and_stays_in_the_ledger() {
 }
 
 #[test]
+fn what_a_successor_added_and_nobody_wants_goes_after_it_failed() {
+    let mut bench = Bench::settled(&[entry(80, &[(1, 1)])]);
+    drop(ledger_of(&bench.directory, &[80, 81]));
+    let theirs = Intrusion::Add(*entry(81, &[]).service());
+    bench.kernel().intrude(&theirs);
+    bench.upkeep.resume();
+    bench.turn();
+    let told = bench.kernel().take_told();
+    assert_eq!(told, [Operation::DeleteService(key(81))]);
+    assert_eq!(bench.ledger_says(), [key(80)]);
+}
+
+#[test]
+fn a_ledger_that_a_successor_left_broken_is_written_again() {
+    let mut bench = Bench::settled(&[entry(80, &[(1, 1)])]);
+    std::fs::write(bench.directory.path().join("services"), "nonsense").unwrap();
+    bench.upkeep.resume();
+    bench.turn();
+    assert_eq!(bench.kernel().take_told(), []);
+    assert!(bench.report(80).is_programmed);
+    assert_eq!(bench.ledger_says(), [key(80)]);
+}
+
+#[test]
 fn a_real_server_that_waits_for_its_service_keeps_nobody_awake() {
     let mut bench = Bench::new(&[], &[]);
     let mut impossible = entry(80, &[]);
