@@ -8,8 +8,10 @@
 //! - `verdict`, `schedule`: rise and fall, and the first times; pure.
 //! - `places`: how many at once.
 //! - `engine`: one probe, by `tcp`, `http`, `udp`, `dns`, `smtp`, `ping`, `grpc`, `file` and `exec`.
+//! - `tls`, `authorities`: how one speaks over TLS, and whom it believes.
 //! - `outcome`: what one comes to, in words; `statistics`: in numbers.
 
+mod authorities;
 mod body;
 mod dns;
 mod engine;
