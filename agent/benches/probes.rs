@@ -5,7 +5,6 @@
 //! the goal is missed.
 #![expect(clippy::print_stdout, reason = "the figures are what this is for")]
 
-use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -19,7 +18,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike as _};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use vipkeeper_agent::probe::{OfKind, Prober, Settings, Statistics, Target};
+use vipkeeper_agent::probe::{OfKind, Prober, Settings, Statistics, Target, Targets};
 use vipkeeper_crds::node_server::{NodeProbe, ProbeKind};
 
 /// The most of one core (issue 6).
@@ -61,7 +60,7 @@ fn main() -> anyhow::Result<ExitCode> {
 
 async fn measure(arguments: &Arguments, listener: &Listener) -> anyhow::Result<ExitCode> {
     let servers = (0..arguments.targets).map(|number| listener.address(number));
-    let targets: HashSet<Target> = Target::each(&probe(), servers).collect();
+    let targets = Targets::default().followed_by(Target::each(&probe(), servers));
     let statistics = Arc::new(Statistics::default());
     let prober = Prober::new(Settings {
         scripts_dir: "/nowhere".into(),
@@ -69,7 +68,7 @@ async fn measure(arguments: &Arguments, listener: &Listener) -> anyhow::Result<E
         known: Default::default(),
         statistics: statistics.clone(),
     });
-    let (_targets, wanted) = watch::channel(Arc::new(targets));
+    let (_targets, wanted) = watch::channel(Arc::new(targets.unwrap_or_default()));
     let (changes, mut judgements) = mpsc::channel(256);
     let prober = tokio::spawn(prober.run(wanted, changes));
     for _ in 0..arguments.targets {

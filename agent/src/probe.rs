@@ -4,11 +4,14 @@
 //! from a judgement, touches no kernel table, and keeps nothing of what a server answers.
 //!
 //! - `prober`, `slot`: the targets, each probed when it is due, and word of every change. [`Prober`] is where to begin.
+//! - `targets`: what it is asked; pure.
 //! - `verdict`, `schedule`: rise and fall, and the first times; pure.
 //! - `places`: how many at once.
 //! - `engine`: one probe, by `tcp`, `http`, `udp`, `dns`, `smtp`, `ping`, `grpc`, `file` and `exec`.
+//! - `tls`, `authorities`: how one speaks over TLS, and whom it believes.
 //! - `outcome`: what one comes to, in words; `statistics`: in numbers.
 
+mod authorities;
 mod body;
 mod dns;
 mod engine;
@@ -26,6 +29,7 @@ mod slot;
 mod smtp;
 mod socket;
 mod statistics;
+mod targets;
 mod tcp;
 mod tls;
 mod udp;
@@ -42,6 +46,7 @@ use vipkeeper_crds::node_server::{NodeProbe, ProbeKind};
 
 pub use self::prober::{Change, Prober, Settings};
 pub use self::statistics::{Figures, OfKind, RESULTS, Statistics};
+pub use self::targets::Targets;
 pub use self::verdict::Verdict;
 
 /// What is asked, where from and how often: a probe without its target.

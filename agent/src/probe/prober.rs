@@ -1,11 +1,12 @@
 //! The probes of a node: each target's when it is due, and word of every change.
 //!
 //! Owns the targets with their verdicts, one heap of times for all, and the probes under way. A target that leaves the set
-//! is forgotten at once, one that returns starts anew, and the others notice nothing.
+//! is forgotten at once, one that returns starts anew, and the others notice nothing. One that left and returned between
+//! two looks goes on, and is told again.
 
 use std::cmp::Reverse;
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::{Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use super::outcome::{Failure, Kind, Lack, Outcome};
 use super::places::{Place, Places};
 use super::slot::Slot;
 use super::statistics::Statistics;
-use super::{Judgement, Shape, Target, schedule};
+use super::{Judgement, Shape, Target, Targets, schedule};
 
 /// A judgement from before a start counts for this long after it (DESIGN §7).
 const KNOWN_FOR: Duration = Duration::from_secs(60);
@@ -49,7 +50,7 @@ pub struct Settings {
 /// ```ignore
 /// let prober = Prober::new(Settings { scripts_dir, seed, known, statistics });
 /// let (changes, mut judgements) = mpsc::channel(256);
-/// tokio::spawn(prober.run(targets, changes)); // targets: watch::Receiver<Arc<HashSet<Target>>>
+/// tokio::spawn(prober.run(targets, changes)); // targets: watch::Receiver<Arc<Targets>>
 /// while let Some((target, judgement)) = judgements.recv().await { … }
 /// ```
 #[derive(Debug)]
@@ -63,18 +64,15 @@ impl Prober {
     }
 
     /// Probes what is in `targets`, and sends to `changes` the first judgement of each target, and every other one that
-    /// differs from the one before, in reasons too. Ends when either channel is closed.
+    /// differs from the one before, in reasons too. One that entered anew is new, however short it was away. Ends when
+    /// either channel is closed.
     ///
     /// A target whose rise is more than 1 has no judgement before it has had as many successes or one failure. A known
     /// one goes on from what was known, and that is sent after its first probe if this changed nothing.
     ///
     /// A receiver that is slow delays no probe: of each target the latest judgement waits. It may yet receive one of a
     /// target that has just left the set.
-    pub async fn run(
-        self,
-        targets: watch::Receiver<Arc<HashSet<Target>>>,
-        changes: mpsc::Sender<Change>,
-    ) {
+    pub async fn run(self, targets: watch::Receiver<Arc<Targets>>, changes: mpsc::Sender<Change>) {
         let Settings {
             scripts_dir,
             seed,
@@ -159,7 +157,7 @@ impl<A: Ask> Course<A> {
 
     async fn run(
         mut self,
-        mut targets: watch::Receiver<Arc<HashSet<Target>>>,
+        mut targets: watch::Receiver<Arc<Targets>>,
         changes: mpsc::Sender<Change>,
     ) {
         targets.mark_changed();
@@ -192,12 +190,12 @@ impl<A: Ask> Course<A> {
         }
     }
 
-    /// Begins with what is new in `wanted` and forgets what is not in it.
-    fn follow(&mut self, wanted: &HashSet<Target>) {
+    /// Begins with what is new in `wanted`, forgets what is not in it, and tells again what entered it anew.
+    fn follow(&mut self, wanted: &Targets) {
         let slots = &mut self.slots;
         let statistics = &self.statistics;
         self.index.retain(|target, slot| {
-            let stays = wanted.contains(target);
+            let stays = wanted.entered(target).is_some();
             if !stays && let Some(slot) = slots.remove(slot) {
                 statistics.target_removed(slot.kind());
             }
@@ -208,24 +206,32 @@ impl<A: Ask> Course<A> {
         self.untold.retain(|slot| !gone(*slot));
         self.due.retain(|Reverse((_, slot))| !gone(*slot));
 
-        let index = &self.index;
-        let new = wanted.iter().filter(|target| !index.contains_key(*target));
-        let new: Vec<Target> = new.cloned().collect();
+        let mut new = Vec::new();
+        for (target, entered) in wanted.iter() {
+            let Some(number) = self.index.get(target) else {
+                new.push((target.clone(), entered));
+                continue;
+            };
+            let slot = self.slots.get_mut(number);
+            if slot.is_some_and(|slot| slot.enter(entered)) {
+                self.untold.push_back(*number);
+            }
+        }
         let count = new.len();
         if Instant::now() > self.known_until {
             self.known.clear();
         }
-        for target in new {
-            self.add(target, count);
+        for (target, entered) in new {
+            self.add(target, entered, count);
         }
     }
 
-    fn add(&mut self, target: Target, count: usize) {
+    fn add(&mut self, target: Target, entered: u64, count: usize) {
         self.last_slot += 1;
         let engine = self.engines.engine(target.shape());
         let known = self.known.remove(&target);
         let hash = self.hash(&target);
-        let slot = Slot::new(target.clone(), engine, known, hash);
+        let slot = Slot::new(target.clone(), entered, engine, known, hash);
         let start = Instant::now() + schedule::first(hash, count, slot.interval());
         self.statistics.target_added(slot.kind());
         self.due.push(Reverse((start, self.last_slot)));

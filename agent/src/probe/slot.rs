@@ -20,12 +20,14 @@ const SHORTEST: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Slot<E> {
     target: Target,
+    /// The number of the set in which it entered.
+    entered: u64,
     kind: Kind,
     engine: E,
     verdict: Verdict,
     /// What is thought of it, if anything is.
     judgement: Option<Judgement>,
-    /// What was told last, which is nothing before the first probe.
+    /// What was told last, which is nothing before the first probe and after it entered anew.
     told: Option<Judgement>,
     /// Whether it is among those to be told.
     queued: bool,
@@ -36,7 +38,13 @@ pub(super) struct Slot<E> {
 }
 
 impl<E: Clone> Slot<E> {
-    pub(super) fn new(target: Target, engine: E, known: Option<Judgement>, hash: u64) -> Self {
+    pub(super) fn new(
+        target: Target,
+        entered: u64,
+        engine: E,
+        known: Option<Judgement>,
+        hash: u64,
+    ) -> Self {
         let shape = target.shape();
         let verdict = known.as_ref().map_or_else(
             || Verdict::unknown(shape.rise, shape.fall),
@@ -45,6 +53,7 @@ impl<E: Clone> Slot<E> {
         Self {
             kind: Kind::of(shape.kind()),
             target,
+            entered,
             engine,
             verdict,
             judgement: known,
@@ -71,6 +80,17 @@ impl<E: Clone> Slot<E> {
 
     pub(super) fn interval(&self) -> Duration {
         self.target.shape().interval()
+    }
+
+    /// It is in the set since that of number `entered`. Says whether the slot is to be put among those to be told: if it
+    /// left meanwhile, whoever was told has forgotten.
+    pub(super) fn enter(&mut self, entered: u64) -> bool {
+        let is_same = std::mem::replace(&mut self.entered, entered) == entered;
+        // What was never told waits for its first probe, or to be told.
+        if is_same || self.told.take().is_none() {
+            return false;
+        }
+        self.enqueue()
     }
 
     /// A probe began.
@@ -106,6 +126,11 @@ impl<E: Clone> Slot<E> {
                 reason.unwrap_or_else(|| before.map_or_else(|| "".into(), |before| before.reason))
             },
         });
+        self.enqueue()
+    }
+
+    /// Says whether it is to be put among those to be told, where it is from then on.
+    fn enqueue(&mut self) -> bool {
         let news = self.judgement != self.told && self.judgement.is_some();
         let enqueue = news && !self.queued;
         self.queued |= news;

@@ -1,4 +1,4 @@
-//! TLS of probes: whom to believe, and what is wrong with a certificate in few words.
+//! TLS of probes: how a server is spoken to, and what is wrong with a certificate in few words.
 //!
 //! Owns the client's configuration. Every probe makes a session of its own, so that every certificate is looked at.
 
@@ -8,16 +8,14 @@ use std::sync::Arc;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use vipkeeper_crds::node_server::NodeTls;
 
+use super::authorities::authorities;
 use super::outcome::{Failure, Stop};
 
 /// How a target is spoken to over TLS.
@@ -72,30 +70,6 @@ fn config(tls: &NodeTls) -> Result<ClientConfig, Failure> {
     Ok(builder
         .with_custom_certificate_verifier(anybody)
         .with_no_client_auth())
-}
-
-fn authorities(pem: Option<&str>) -> Result<RootCertStore, Failure> {
-    let mut roots = RootCertStore::empty();
-    let Some(pem) = pem else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return if roots.is_empty() {
-            Err(Failure::Unaskable(
-                "this node has no certificate authorities",
-            ))
-        } else {
-            Ok(roots)
-        };
-    };
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        let added = certificate.ok().map(|certificate| roots.add(certificate));
-        if !matches!(added, Some(Ok(()))) {
-            return Err(Failure::Unaskable("an authority is no certificate"));
-        }
-    }
-    if roots.is_empty() {
-        return Err(Failure::Unaskable("the authorities hold no certificate"));
-    }
-    Ok(roots)
 }
 
 fn tls_error(error: &std::io::Error) -> Option<&Error> {
@@ -179,5 +153,25 @@ impl ServerCertVerifier for Anybody {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::authorities::tests::pem;
+    use super::*;
+
+    #[test]
+    fn shapes_that_believe_the_same_share_one_store() {
+        let pem = pem();
+        let tls = |name: &str| NodeTls {
+            server_name: Some(name.to_owned()),
+            verify: true,
+            authorities: Some(pem.clone()),
+        };
+        let store = authorities(Some(&pem)).unwrap();
+        let _first = Session::of(&tls("a.example"), "http/1.1").unwrap();
+        let _second = Session::of(&tls("b.example"), "h2").unwrap();
+        assert_eq!(Arc::strong_count(&store), 3);
     }
 }

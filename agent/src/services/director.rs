@@ -3,7 +3,7 @@
 //! One task of the runtime. Owns the [`Model`] and offers what it says to the services thread, to the prober and to
 //! status. Never talks to the kernel, and decides nothing itself.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use super::verdicts::Verdicts;
 use super::{Mailbox, Observed, Table};
 use crate::clock;
 use crate::inventory::Inventory;
-use crate::probe::{Judgement, Prober, Settings, Statistics, Target};
+use crate::probe::{Judgement, Prober, Settings, Statistics, Target, Targets};
 use crate::source::Desired;
 
 /// How many judgements are taken in at once; one table follows from all of them.
@@ -47,8 +47,9 @@ pub struct Channels {
 #[derive(Debug)]
 pub struct Director {
     channels: Channels,
-    /// What the prober is asked.
-    targets: watch::Sender<Arc<HashSet<Target>>>,
+    /// What the prober is asked. The model forgets the judgements of all that leave, and so it is one set for each
+    /// configuration, though the prober may look at the last of several alone.
+    targets: watch::Sender<Arc<Targets>>,
     model: Model,
     verdicts: Verdicts,
     /// The node's own addresses.
@@ -177,9 +178,10 @@ impl Director {
         let known = self.verdicts.of(&targets, SystemTime::now());
         self.model.judge(known, now);
         self.targets.send_if_modified(|last| {
-            let differs = **last != targets;
-            if differs {
-                *last = Arc::new(targets);
+            let next = last.followed_by(targets);
+            let differs = next.is_some();
+            if let Some(next) = next {
+                *last = Arc::new(next);
             }
             differs
         });
@@ -230,5 +232,98 @@ async fn until(deadline: Option<vipkeeper_vrrp::Time>) {
     match deadline {
         Some(deadline) => sleep(deadline.since(clock::now())).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::scratch::Directory;
+
+    struct Bench {
+        director: Director,
+        desired: watch::Sender<Arc<Desired>>,
+        _directory: Directory,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let directory = Directory::new();
+            let (desired, hear) = watch::channel(Arc::default());
+            let channels = Channels {
+                desired: hear,
+                inventory: watch::channel(Arc::default()).1,
+                observed: watch::channel(Arc::default()).1,
+                mailbox: Arc::new(Mailbox::new().unwrap()),
+                reports: watch::channel(Arc::default()).0,
+            };
+            Self {
+                director: Director::new(channels, directory.path().join("verdicts")),
+                desired,
+                _directory: directory,
+            }
+        }
+
+        /// A server with the real servers 10.0.0.`numbers`; gives the targets.
+        fn configure(&mut self, numbers: &[u8]) -> Arc<Targets> {
+            let mut config = crate::plan::tests::config("web", "192.0.2.1");
+            config.servers = vec![serde_json::from_value(server(numbers)).unwrap()];
+            let desired = Desired {
+                configs: vec![config].into(),
+                ..Desired::default()
+            };
+            self.desired.send_replace(Arc::new(desired));
+            self.director.configure();
+            self.director.targets.borrow().clone()
+        }
+    }
+
+    fn server(numbers: &[u8]) -> serde_json::Value {
+        let real = |n| json!({"address": format!("10.0.0.{n}"), "port": 8080, "weight": 1});
+        let real_servers: Vec<_> = numbers.iter().map(real).collect();
+        let probe = json!({
+            "name": "tcp", "kind": {"type": "TCP"}, "interval": "1s", "timeout": "1s", "rise": 1, "fall": 3,
+            "delayAfterFailure": "1s",
+        });
+        json!({
+            "namespace": "default", "name": "web",
+            "listeners": [{
+                "type": "Address", "address": "192.0.2.1", "port": 80, "protocol": "TCP", "targetPort": 80,
+            }],
+            "scheduler": {"name": "rr"},
+            "forwarding": {"method": "NAT"},
+            "members": {"type": "Static", "realServers": real_servers},
+            "quorum": {"weight": 1, "hysteresis": 0, "sorry": true},
+            "probes": [probe],
+            "initialState": "Down", "onFailure": "Remove", "drainTimeout": "60s",
+        })
+    }
+
+    fn target(number: u8) -> Target {
+        let probe = server(&[])["probes"][0].clone();
+        let probe = serde_json::from_value(probe).unwrap();
+        Target::of(&probe, ([10, 0, 0, number], 8080).into())
+    }
+
+    #[test]
+    fn who_returns_is_asked_about_anew_for_what_was_thought_of_it_is_forgotten() {
+        let mut bench = Bench::new();
+        let before = bench.configure(&[1, 2]);
+        let judgement = Judgement {
+            healthy: true,
+            weight: None,
+            reason: "".into(),
+        };
+        let mut judged = vec![(target(1), judgement.clone()), (target(2), judgement)];
+        bench.director.judge(&mut judged);
+        bench.configure(&[1]);
+        let after = bench.configure(&[1, 2]);
+        let remembered: Vec<_> = bench.director.model.judgements().keys().collect();
+        assert_eq!(remembered, [&target(1)]);
+        assert!(before.entered(&target(1)).is_some());
+        assert_eq!(after.entered(&target(1)), before.entered(&target(1)));
+        assert!(after.entered(&target(2)) > before.entered(&target(2)));
     }
 }

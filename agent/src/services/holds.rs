@@ -44,10 +44,7 @@ impl Holds {
         self.held
             .retain(|subject, hold| wanted.get(subject) == Some(&hold.operation));
         let admitted = needed.into_iter().filter(|operation| {
-            // The real servers of a service that cannot be added cannot be either.
-            let its_service = self.held.get(&(operation.service(), None));
-            let its_service =
-                its_service.filter(|hold| matches!(hold.operation, Operation::AddService(_)));
+            let its_service = self.of_absent(operation.service());
             let own = self.held.get(&subject(operation));
             ![own, its_service]
                 .into_iter()
@@ -86,7 +83,18 @@ impl Holds {
 
     /// When the next may be told again.
     pub(super) fn next_due(&self) -> Option<Time> {
-        self.held.values().map(|hold| hold.until).min()
+        let held = self.held.iter();
+        let told = held.filter(|((service, destination), _)| {
+            // With its service, which may be long after its own time: that time would be in the past for as long.
+            destination.is_none() || self.of_absent(*service).is_none()
+        });
+        told.map(|(_, hold)| hold.until).min()
+    }
+
+    /// The refusal to add the service of `key`: as long as it is not there, its real servers cannot be added either.
+    fn of_absent(&self, key: ServiceKey) -> Option<&Hold> {
+        let hold = self.held.get(&(key, None));
+        hold.filter(|hold| matches!(hold.operation, Operation::AddService(_)))
     }
 
     /// What is wrong with the service of `key`: itself under `None`, its real servers under their keys.
@@ -163,5 +171,24 @@ mod tests {
         assert_eq!(troubles, [None]);
         holds.done(&service);
         assert_eq!(holds.of(key(80)).count(), 0);
+    }
+
+    #[test]
+    fn a_real_server_below_a_service_that_cannot_be_added_is_due_with_its_service() {
+        let mut holds = Holds::default();
+        let service = Operation::AddService(*entry(80, &[]).service());
+        let below = Operation::AddDestination(key(80), destination(1, 1));
+        refuse(&mut holds, below, Time::ZERO);
+        // Somebody removed the service, which cannot be added now.
+        refuse(&mut holds, service, seconds(1));
+        refuse(&mut holds, service, seconds(2));
+        assert_eq!(holds.admit(vec![service, below], seconds(3)), []);
+        assert_eq!(holds.next_due(), Some(seconds(4)));
+        assert_eq!(
+            holds.admit(vec![service, below], seconds(4)),
+            [service, below]
+        );
+        holds.done(&service);
+        assert_eq!(holds.next_due(), Some(seconds(1)), "at once");
     }
 }

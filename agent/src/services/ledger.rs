@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vipkeeper_ipvs::{Family, Protocol, ServiceKey};
 
@@ -46,14 +46,10 @@ impl Ledger {
     /// Reads the ledger at `path`. A missing one is empty; why another one is taken for empty comes with it.
     #[must_use]
     pub fn open(path: PathBuf, identity: Identity) -> (Self, Option<Discarded>) {
-        let outcome = match read(&path) {
-            Ok(None) => Ok(Rows::default()),
-            Ok(Some(text)) => parse(&text, &identity),
-            Err(error) => Err(Discarded::Unreadable(error.to_string())),
-        };
-        let is_written = outcome.is_ok() && path.exists();
+        let outcome = load(&path, &identity);
+        let is_written = matches!(outcome, Ok(Some(_)));
         let (rows, discarded) = match outcome {
-            Ok(rows) => (rows, None),
+            Ok(rows) => (rows.unwrap_or_default(), None),
             Err(reason) => (Rows::default(), Some(reason)),
         };
         let ledger = Self {
@@ -77,6 +73,26 @@ impl Ledger {
         &self.rows
     }
 
+    /// Reads the file again, for another process of the same identity may have written it: what either calls ours is ours.
+    /// What is known here stays whatever has become of the file.
+    ///
+    /// # Errors
+    /// If the file is not believed; the next [`Self::save`] replaces it.
+    pub fn read_again(&mut self) -> Result<(), Discarded> {
+        self.is_written = false;
+        let Some(theirs) = load(&self.path, &self.identity)? else {
+            return Ok(());
+        };
+        self.rows.services.extend(&theirs.services);
+        self.rows.has_firewall |= theirs.has_firewall;
+        for (setting, original) in &theirs.originals {
+            // Ours is from before theirs.
+            self.rows.originals.entry(*setting).or_insert(*original);
+        }
+        self.is_written = self.rows == theirs;
+        Ok(())
+    }
+
     /// Makes it say `rows`; does nothing if it does already.
     ///
     /// # Errors
@@ -91,6 +107,15 @@ impl Ledger {
             self.is_written = true;
         }
         Ok(())
+    }
+}
+
+/// The rows of the file at `path`, if there is one.
+fn load(path: &Path, identity: &Identity) -> Result<Option<Rows>, Discarded> {
+    match read(path) {
+        Ok(None) => Ok(None),
+        Ok(Some(text)) => parse(&text, identity).map(Some),
+        Err(error) => Err(Discarded::Unreadable(error.to_string())),
     }
 }
 
@@ -257,6 +282,45 @@ mod tests {
         std::fs::create_dir(&below).unwrap();
         ledger.save(rows()).unwrap();
         assert!(below.join("services").exists());
+    }
+
+    #[test]
+    fn what_another_process_wrote_is_added_when_it_is_read_again() {
+        let directory = Directory::new();
+        let path = directory.path().join("services");
+        let all = rows();
+        let mut some = all.clone();
+        some.services.pop_first();
+        some.has_firewall = false;
+        some.originals = [(Setting::Conntrack, 1)].into();
+        let (mut ours, _) = Ledger::open(path.clone(), identity());
+        ours.save(some.clone()).unwrap();
+        let (mut theirs, _) = Ledger::open(path.clone(), identity());
+        theirs.save(all.clone()).unwrap();
+        assert_eq!(ours.read_again(), Ok(()));
+        let mut both = all;
+        both.originals.insert(Setting::Conntrack, 1);
+        assert_eq!(ours.rows(), &both);
+        ours.save(both.clone()).unwrap();
+        let (ledger, discarded) = Ledger::open(path, identity());
+        assert_eq!((ledger.rows(), discarded), (&both, None));
+    }
+
+    #[test]
+    fn a_file_that_is_gone_or_unreadable_leaves_what_is_known_and_is_written_again() {
+        let directory = Directory::new();
+        let path = directory.path().join("services");
+        let (mut ledger, _) = Ledger::open(path.clone(), identity());
+        ledger.save(rows()).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(ledger.read_again(), Ok(()));
+        assert_eq!(ledger.rows(), &rows());
+        std::fs::write(&path, "nonsense").unwrap();
+        assert!(ledger.read_again().is_err());
+        assert_eq!(ledger.rows(), &rows());
+        ledger.save(rows()).unwrap();
+        let (ledger, discarded) = Ledger::open(path, identity());
+        assert_eq!((ledger.rows(), discarded), (&rows(), None));
     }
 
     proptest! {

@@ -113,7 +113,7 @@ impl<K: Kernel> Services<K> {
             }
             (Order::Resume, Duty::Released) => {
                 self.duty = Duty::Keeps;
-                self.upkeep.look_anew();
+                self.upkeep.resume();
             }
             (Order::Resume, Duty::Keeps | Duty::Finished) => {}
         }
@@ -144,7 +144,7 @@ mod tests {
     struct Running {
         mailbox: Arc<Mailbox>,
         observed: watch::Receiver<Arc<Observed>>,
-        _directory: Directory,
+        directory: Directory,
     }
 
     impl Running {
@@ -162,7 +162,7 @@ mod tests {
             Self {
                 mailbox,
                 observed,
-                _directory: directory,
+                directory,
             }
         }
 
@@ -240,5 +240,25 @@ mod tests {
         assert_eq!(operations, 2);
         running.mailbox.resume().unwrap();
         running.until(is_programmed(81)).await;
+    }
+
+    #[tokio::test]
+    async fn what_a_successor_added_before_it_failed_is_ours() {
+        // Foreign to this process until the successor's ledger calls it ours.
+        let added: Table = [entry(81, &[(7, 7)])].into_iter().collect();
+        let kernel = Fake {
+            present: present(&added),
+            ..Fake::default()
+        };
+        let mut running = Running::start(kernel, &[]);
+        running.mailbox.offer(table(80));
+        running.until(is_programmed(80)).await;
+        let released = timeout(PATIENCE, running.mailbox.release()).await;
+        assert_eq!(released.unwrap(), Ok(()));
+        drop(ledger_of(&running.directory, &[80, 81]));
+        running.mailbox.offer(table(81));
+        running.mailbox.resume().unwrap();
+        let observed = running.until(is_programmed(81)).await;
+        assert!(!observed.services.contains_key(&key(80)));
     }
 }

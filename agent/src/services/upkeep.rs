@@ -111,6 +111,14 @@ impl<K: Kernel> Upkeep<K> {
         self.firewall.look_anew();
     }
 
+    /// Goes on after a successor that failed, which may have added services and called them its own.
+    pub(super) fn resume(&mut self) {
+        if let Err(reason) = self.ledger.read_again() {
+            warn!(%reason, "the ledger of services is discarded: what the successor added may stay");
+        }
+        self.look_anew();
+    }
+
     /// Does what is due.
     pub(super) fn turn(&mut self, clock: impl Fn() -> Time) {
         let began = clock();

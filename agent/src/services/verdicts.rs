@@ -30,6 +30,8 @@ pub(super) struct Verdicts {
     before: HashMap<Place, Judgement>,
     until: SystemTime,
     confirmed: Option<SystemTime>,
+    /// Whether the file says something else than what was to be saved last.
+    is_outdated: bool,
 }
 
 /// What tells targets apart from one process to the next.
@@ -68,6 +70,7 @@ impl Verdicts {
             before,
             until,
             confirmed: None,
+            is_outdated: false,
         }
     }
 
@@ -90,7 +93,7 @@ impl Verdicts {
         known.collect()
     }
 
-    /// Writes `judgements` if they are `news`; says from time to time that they still hold.
+    /// Writes `judgements` if they are `news`, or could not be written before; says from time to time that they still hold.
     pub(super) fn save(
         &mut self,
         judgements: &HashMap<Target, Judgement>,
@@ -101,7 +104,8 @@ impl Verdicts {
             .confirmed
             .and_then(|at| now.duration_since(at).ok())
             .is_none_or(|age| age >= CONFIRMATION);
-        let saved = match (news, is_due) {
+        // A file that lacks the latest must grow old: who believed it would send traffic to the dead.
+        let saved = match (news || self.is_outdated, is_due) {
             (true, _) => self.write(judgements),
             (false, true) if self.confirmed.is_some() => File::options()
                 .write(true)
@@ -109,6 +113,7 @@ impl Verdicts {
                 .and_then(|f| f.set_modified(now)),
             (false, _) => return,
         };
+        self.is_outdated = saved.is_err();
         match saved {
             Ok(()) => self.confirmed = Some(now),
             // The kernel's weights tell the next process enough.
@@ -158,4 +163,81 @@ fn place(target: &Target) -> Place {
         target.port(),
         target.shape().fingerprint(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Directory;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn target() -> Target {
+        let probe = serde_json::from_value(serde_json::json!({
+            "name": "tcp", "kind": {"type": "TCP"}, "interval": "1s", "timeout": "1s", "rise": 1, "fall": 3,
+            "delayAfterFailure": "1s",
+        }));
+        Target::of(&probe.unwrap(), ([192, 0, 2, 1], 80).into())
+    }
+
+    fn judgements(healthy: bool) -> HashMap<Target, Judgement> {
+        let judgement = Judgement {
+            healthy,
+            weight: None,
+            reason: "".into(),
+        };
+        [(target(), judgement)].into()
+    }
+
+    /// What the next process would believe of the target.
+    fn believed(path: &std::path::Path) -> Option<bool> {
+        let mut verdicts = Verdicts::open(path.to_owned(), SystemTime::now());
+        let known = verdicts.of([&target()], SystemTime::now());
+        known.first().map(|(_, judgement)| judgement.healthy)
+    }
+
+    #[test]
+    fn what_is_saved_is_believed_and_confirmed_from_time_to_time() {
+        let directory = Directory::new();
+        let path = directory.path().join("verdicts");
+        let now = SystemTime::now();
+        let mut verdicts = Verdicts::open(path.clone(), now);
+        verdicts.save(&judgements(true), true, now);
+        assert_eq!(believed(&path), Some(true));
+        let later = now + CONFIRMATION;
+        verdicts.save(&judgements(true), false, later);
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), later);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_not_confirmed_but_written_the_next_time() {
+        let directory = Directory::new();
+        let path = directory.path().join("verdicts");
+        let now = SystemTime::now();
+        let mut verdicts = Verdicts::open(path.clone(), now);
+        verdicts.save(&judgements(true), true, now);
+        let written = fs::metadata(&path).unwrap().modified().unwrap();
+        // Where the file is made stands a directory.
+        let beside = path.with_extension("new");
+        fs::create_dir(&beside).unwrap();
+        verdicts.save(&judgements(false), true, now + SECOND);
+        verdicts.save(&judgements(false), false, now + 2 * CONFIRMATION);
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), written);
+        fs::remove_dir(&beside).unwrap();
+        verdicts.save(&judgements(false), false, now + 2 * CONFIRMATION + SECOND);
+        assert_eq!(believed(&path), Some(false));
+    }
+
+    #[test]
+    fn a_file_that_somebody_removed_is_written_again() {
+        let directory = Directory::new();
+        let path = directory.path().join("verdicts");
+        let now = SystemTime::now();
+        let mut verdicts = Verdicts::open(path.clone(), now);
+        verdicts.save(&judgements(true), true, now);
+        fs::remove_file(&path).unwrap();
+        verdicts.save(&judgements(true), false, now + CONFIRMATION);
+        verdicts.save(&judgements(true), false, now + CONFIRMATION + SECOND);
+        assert_eq!(believed(&path), Some(true));
+    }
 }

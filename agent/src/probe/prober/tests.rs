@@ -99,7 +99,7 @@ impl Ask for Servers {
 /// A course under way, which ends with the test.
 struct Run {
     servers: Servers,
-    targets: watch::Sender<Arc<HashSet<Target>>>,
+    targets: watch::Sender<Arc<Targets>>,
     changes: mpsc::Receiver<Change>,
     statistics: Arc<Statistics>,
     course: JoinHandle<()>,
@@ -126,8 +126,11 @@ impl Run {
     }
 
     fn want(&self, targets: &[&Target]) {
-        let targets = targets.iter().map(|target| (*target).clone()).collect();
-        self.targets.send_replace(Arc::new(targets));
+        let targets = targets.iter().map(|target| (*target).clone());
+        let next = self.targets.borrow().followed_by(targets);
+        if let Some(next) = next {
+            self.targets.send_replace(Arc::new(next));
+        }
     }
 
     async fn change(&mut self) -> Change {
@@ -311,6 +314,39 @@ async fn one_that_returns_is_judged_anew() {
         down("TCP: refused"),
         "at its first failure"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_left_and_returned_unseen_is_told_again_and_no_other() {
+    let mut run = Run::new();
+    let (stays, returns) = (target(80), target(81));
+    run.want(&[&stays, &returns]);
+    run.change().await;
+    run.change().await;
+    assert!(run.silent_for(2 * INTERVAL).await);
+    let asked = run.servers.asked(81).len();
+    // Nothing awaits in between: the prober sees the last set alone.
+    run.want(&[&stays]);
+    run.want(&[&stays, &returns]);
+    let returned = Instant::now();
+    assert_eq!(run.change().await, (returns, up()));
+    assert!(returned.elapsed() < TICKS, "it is known already");
+    assert_eq!(run.servers.asked(81).len(), asked);
+    assert!(run.silent_for(10 * INTERVAL).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_returns_unseen_before_its_first_probe_ended_is_told_once() {
+    let mut run = Run::new();
+    run.servers.set(80, Behaviour::Hangs);
+    run.want(&[&target(80)]);
+    sleep(TICKS).await;
+    assert_eq!(run.servers.underway(), 1);
+    run.want(&[]);
+    run.want(&[&target(80)]);
+    assert_eq!(run.change().await.1, down("TCP: no answer in 3s"));
+    assert!(run.silent_for(10 * INTERVAL).await);
+    assert_eq!(run.statistics.read().kinds[0].targets, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -352,6 +352,52 @@ fn what_cannot_be_removed_is_told_and_stays_in_the_ledger() {
 }
 
 #[test]
+fn what_a_successor_added_and_nobody_wants_goes_after_it_failed() {
+    let mut bench = Bench::settled(&[entry(80, &[(1, 1)])]);
+    drop(ledger_of(&bench.directory, &[80, 81]));
+    let theirs = Intrusion::Add(*entry(81, &[]).service());
+    bench.kernel().intrude(&theirs);
+    bench.upkeep.resume();
+    bench.turn();
+    let told = bench.kernel().take_told();
+    assert_eq!(told, [Operation::DeleteService(key(81))]);
+    assert_eq!(bench.ledger_says(), [key(80)]);
+}
+
+#[test]
+fn a_ledger_that_a_successor_left_broken_is_written_again() {
+    let mut bench = Bench::settled(&[entry(80, &[(1, 1)])]);
+    std::fs::write(bench.directory.path().join("services"), "nonsense").unwrap();
+    bench.upkeep.resume();
+    bench.turn();
+    assert_eq!(bench.kernel().take_told(), []);
+    assert!(bench.report(80).is_programmed);
+    assert_eq!(bench.ledger_says(), [key(80)]);
+}
+
+#[test]
+fn a_real_server_that_waits_for_its_service_keeps_nobody_awake() {
+    let mut bench = Bench::new(&[], &[]);
+    let mut impossible = entry(80, &[]);
+    let mut heavy = destination(2, 1);
+    heavy.lower_threshold = 1;
+    impossible.insert(heavy);
+    bench.upkeep.want(table(&[impossible]));
+    bench.turn();
+    bench.kernel().intrude(&Intrusion::Flush);
+    bench.kernel().lacks.insert("wlc".to_owned());
+    let end = bench.now + Duration::from_secs(600);
+    let mut turns = 0;
+    while bench.now < end && turns < 10_000 {
+        bench.turn();
+        turns += 1;
+        bench.now = bench.now.max(bench.upkeep.next_due().unwrap());
+    }
+    // Every two seconds it is read, and now and then an operation is told again.
+    assert!(turns < 400, "{turns} turns in ten minutes");
+}
+
+#[test]
 fn attributes_of_a_service_are_changed_in_place() {
     let mut bench = Bench::settled(&[entry(80, &[(1, 1)])]);
     let mut hashed = service(key(80));
