@@ -49,17 +49,26 @@ impl Servers {
         }
     }
 
-    fn unlink(&mut self, name: &ServerName) {
-        let Some(object) = self.objects.remove(name) else {
-            return;
-        };
+    /// Takes an object out, and gives it back: when it is known who takes its place, its ConfigMaps are to be
+    /// [forgotten](Self::forget_unread).
+    fn unlink(&mut self, name: &ServerName) -> Option<VirtualServer> {
+        let object = self.objects.remove(name)?;
         remove(&mut self.naming, &object.spec.router_ref.name, name);
         for map in config_maps(&object) {
             remove(&mut self.readers, &map, name);
         }
-        let readers = &self.readers;
-        self.told.retain(|map| readers.contains_key(map));
         self.waiting.remove(name);
+        Some(object)
+    }
+
+    /// What nobody refers to any more is not asked for, so that it is not known any more. What somebody does is not
+    /// asked for anew, and stays known.
+    fn forget_unread(&mut self, before: Option<&VirtualServer>) {
+        for map in before.into_iter().flat_map(config_maps) {
+            if !self.readers.contains_key(&map) {
+                self.told.remove(&map);
+            }
+        }
     }
 
     /// Whether the API server has told of all ConfigMaps that `object` refers to.
@@ -105,8 +114,9 @@ impl Cluster {
             self.servers.seniority.insert(name.clone(), seniority);
         }
         server.metadata.managed_fields = None;
-        self.servers.unlink(&name);
+        let before = self.servers.unlink(&name);
         self.servers.link(&name, &server);
+        self.servers.forget_unread(before.as_ref());
         if self.servers.is_ready(&server) {
             let seniority = self.servers.seniority.get(&name).copied();
             self.index.set_server(&server, seniority.unwrap_or(0));
@@ -119,9 +129,9 @@ impl Cluster {
 
     pub(super) fn lose_server(&mut self, full: &str) {
         let name = server_name(full);
-        let uid = self.servers.objects.get(&name).and_then(|s| s.uid());
-        self.gone.extend(uid);
-        self.servers.unlink(&name);
+        let before = self.servers.unlink(&name);
+        self.servers.forget_unread(before.as_ref());
+        self.gone.extend(before.and_then(|s| s.uid()));
         self.servers.seniority.remove(&name);
         self.index.remove_server(&name);
         self.dirty.insert(Owner::Server(name));

@@ -321,6 +321,40 @@ fn a_server_waits_for_the_authorities_that_it_names() {
 }
 
 #[test]
+fn a_server_whose_authorities_are_known_waits_no_more() {
+    let certificate = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
+    let data = BTreeMap::from([("ca.crt".to_owned(), certificate.to_owned())]);
+    let mut cluster = cluster(&["a", "b"], &[]);
+    cluster.take(open_router(&everybody()));
+    cluster.take(server("one", 1, http));
+    cluster.take(Change::ConfigMap(authorities(), Some(data)));
+    settle(&mut cluster, 0);
+    assert_eq!(ports(&cluster, "a"), [("one".to_owned(), 80)]);
+    // Its status comes back.
+    let echo = cluster.server(&named("one")).unwrap().clone();
+    cluster.take(Change::Server(Box::new(echo)));
+    cluster.take(server("one", 2, |spec| {
+        http(spec);
+        spec["ports"] = json!([{"port": 81}]);
+    }));
+    // Also to an operator that begins to write.
+    cluster.begin_to_write();
+    assert!(cluster.is_complete());
+    settle(&mut cluster, 1);
+    assert_eq!(ports(&cluster, "a"), [("one".to_owned(), 81)]);
+    // One that nobody referred to meanwhile is to be told anew.
+    cluster.take(server("one", 3, |_| {}));
+    assert_eq!(cluster.wanted_config_maps().count(), 0);
+    settle(&mut cluster, 2);
+    cluster.take(server("one", 4, |spec| {
+        http(spec);
+        spec["ports"] = json!([{"port": 82}]);
+    }));
+    settle(&mut cluster, 3);
+    assert_eq!(ports(&cluster, "a"), [("one".to_owned(), 80)]);
+}
+
+#[test]
 fn a_server_goes_with_its_router_and_comes_back_with_it() {
     let mut cluster = scene(vec![server("one", 1, |_| {})]);
     cluster.take(Change::Gone(Kind::Router, "web".to_owned()));
