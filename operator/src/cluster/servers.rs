@@ -189,11 +189,14 @@ impl Cluster {
         self.servers.recalled || self.servers.waiting.is_empty()
     }
 
-    /// Takes what the NodeConfigs say for what was served before, once.
-    pub(super) fn recall(&mut self) {
+    /// Takes what the NodeConfigs say for what was served before, once; whether it did. What is served now is to be
+    /// [noted](Self::note_served) of every router then.
+    pub(super) fn recall(&mut self) -> bool {
         if std::mem::replace(&mut self.servers.recalled, true) {
-            return;
+            return false;
         }
+        self.servers.shares.clear();
+        self.servers.served.clear();
         let mut latest: BTreeMap<&ServerName, (&str, &NodeServer)> = BTreeMap::new();
         for config in self.configs.values() {
             let Some(router) = &config.spec.router else {
@@ -207,6 +210,11 @@ impl Cluster {
                 }
             }
         }
+        for name in self.servers.objects.keys() {
+            if !latest.contains_key(name) {
+                self.index.set_served(name, None);
+            }
+        }
         for (name, (router, server)) in latest {
             let served = Served {
                 router: router.to_owned(),
@@ -214,6 +222,7 @@ impl Cluster {
             };
             self.index.set_served(name, Some(served));
         }
+        true
     }
 
     /// Notes what `routers` have nodes serve now.

@@ -211,6 +211,47 @@ fn a_refused_edit_keeps_what_was_served_also_for_the_next_operator() {
 }
 
 #[test]
+fn what_another_operator_took_out_of_service_does_not_come_back() {
+    let aged = |name: &str, second: u64, generation: i64, ports: &[u16]| {
+        let Change::Server(mut server) = server(name, generation, |spec| {
+            spec["ports"] = ports.iter().map(|port| json!({"port": port})).collect();
+        }) else {
+            panic!("no server");
+        };
+        server.metadata.creation_timestamp = Some(now(second).date);
+        Change::Server(server)
+    };
+    let [mut this, mut other] =
+        [(); 2].map(|()| scene(vec![aged("old", 1, 1, &[443]), aged("one", 2, 1, &[80])]));
+    for (second, edit) in [
+        aged("one", 2, 2, &[8080]),
+        aged("two", 3, 1, &[80]),
+        aged("old", 1, 2, &[443, 8080]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        other.take(edit);
+        settle(&mut other, 1 + u64::try_from(second).unwrap());
+    }
+    let expected = [("old".to_owned(), 443), ("two".to_owned(), 80)];
+    assert_eq!(ports(&other, "a"), expected);
+    for config in other.configs.values() {
+        this.take(Change::Config(Box::new(config.clone())));
+    }
+    for server in other.servers() {
+        this.take(Change::Server(Box::new(server.clone())));
+    }
+    this.begin_to_write();
+    assert_eq!(all(&mut this, 9), []);
+    assert_eq!(ports(&this, "a"), expected);
+    // What is served is remembered, though nothing changed since.
+    this.take(aged("two", 3, 2, &[0]));
+    settle(&mut this, 10);
+    assert_eq!(ports(&this, "a"), expected);
+}
+
+#[test]
 fn the_summary_is_what_the_node_sees_that_holds_the_addresses() {
     let mut cluster = scene(vec![server("one", 1, |_| {})]);
     report(&mut cluster, "web", "a", ElectionState::Active);
