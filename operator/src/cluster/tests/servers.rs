@@ -301,6 +301,56 @@ fn the_summary_is_what_the_node_sees_that_holds_the_addresses() {
 }
 
 #[test]
+fn a_holder_that_does_not_follow_an_edit_is_believed_for_a_moment_and_of_the_earlier_edit_alone() {
+    let mut cluster = scene(vec![server("one", 1, |_| {})]);
+    report(&mut cluster, "web", "a", ElectionState::Active);
+    tell(&mut cluster, "a", "one", health(2, 2));
+    settle(&mut cluster, 1);
+    let ready = |cluster: &Cluster| {
+        let status = cluster.server(&named("one")).unwrap().status.clone();
+        let mut conditions = status.unwrap().conditions.into_iter();
+        let ready = conditions.find(|c| c.kind == ConditionType::Ready).unwrap();
+        (ready.status, ready.reason, ready.observed_generation)
+    };
+    let serving = |generation| (ConditionStatus::True, Reason::Serving, generation);
+    let pending = |generation| (ConditionStatus::Unknown, Reason::Pending, generation);
+    let edit = |cluster: &mut Cluster, generation: i64| {
+        let status = cluster.server(&named("one")).unwrap().status.clone();
+        let Change::Server(mut edited) = server("one", generation, |_| {}) else {
+            panic!("no server");
+        };
+        edited.status = status;
+        cluster.take(Change::Server(edited));
+    };
+    assert_eq!(ready(&cluster), serving(1));
+    edit(&mut cluster, 2);
+    settle(&mut cluster, 10);
+    assert_eq!(ready(&cluster), serving(1));
+    // An agent that is only late.
+    tell(&mut cluster, "a", "one", health(2, 2));
+    settle(&mut cluster, 11);
+    assert_eq!(ready(&cluster), serving(2));
+    assert_eq!(cluster.wake(), None);
+    // One that refuses what it is told, while edit follows edit.
+    for (generation, second) in [(3, 20), (4, 30)] {
+        edit(&mut cluster, generation);
+        settle(&mut cluster, second);
+        assert_eq!(ready(&cluster), serving(2));
+    }
+    let wake = cluster.wake().unwrap();
+    assert_eq!(wake, Duration::from_secs(35));
+    settle(&mut cluster, wake.as_secs());
+    assert_eq!(ready(&cluster), pending(4));
+    assert_eq!(cluster.wake(), None);
+    edit(&mut cluster, 5);
+    settle(&mut cluster, 40);
+    assert_eq!(ready(&cluster), pending(5));
+    tell(&mut cluster, "a", "one", health(2, 2));
+    settle(&mut cluster, 41);
+    assert_eq!(ready(&cluster), serving(5));
+}
+
+#[test]
 fn what_a_node_lacks_is_a_condition_that_leaves_a_server_ready_and_hides_nothing_graver() {
     let mut cluster = scene(vec![server("one", 1, |_| {})]);
     report(&mut cluster, "web", "a", ElectionState::Active);
