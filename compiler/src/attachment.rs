@@ -19,7 +19,7 @@ use crate::index::{Index, Setting};
 use crate::router::Router;
 use crate::selector::{self, Labels};
 use crate::server::{self, Server, Wanted};
-use crate::servers::{ConfigMapName, ServerEntry};
+use crate::servers::{ConfigMapName, Served, ServerEntry};
 use crate::shards::{self, MOST_SIZE, Room, Weighed};
 
 /// The most VirtualServers of a router.
@@ -37,9 +37,28 @@ pub(crate) type Shares = BTreeMap<String, Arc<Vec<Weighed>>>;
 pub(crate) struct Attached {
     findings: Vec<Finding>,
     /// Whether what is written can be served.
-    pub(crate) as_written: bool,
-    /// What nodes would do, with the router; the best first: as written, as before.
+    as_written: bool,
+    /// What nodes would do, with the router; the best first: as written, as before if that is something else.
     choices: Vec<(String, Weighed)>,
+}
+
+impl Attached {
+    /// Whether `served` is what is written.
+    pub(crate) fn writes(&self, served: Option<&Served>) -> bool {
+        let written = self.choices.first().filter(|_| self.as_written);
+        written
+            .zip(served)
+            .is_some_and(|((router, written), served)| is_same(served, router, written))
+    }
+
+    /// Whether `served` is what is written, and there is nothing else to choose.
+    pub(crate) fn is_only(&self, served: Option<&Served>) -> bool {
+        self.choices.len() == 1 && self.writes(served)
+    }
+}
+
+fn is_same(served: &Served, router: &str, other: &Weighed) -> bool {
+    served.router == router && served.server == other.server
 }
 
 /// What all VirtualServers get of the routers in `routers`, and what is said about them, the oldest first.
@@ -177,7 +196,10 @@ fn around(index: &Index, name: &ServerName, entry: &ServerEntry) -> Attached {
         }
     }
     let as_written = !choices.is_empty();
+    let written = choices.first();
+    // What is refused as it is written is refused as it was before, if that is the same.
     if let Some(served) = index.servers.served(name)
+        && !written.is_some_and(|(router, written)| is_same(served, router, written))
         && let Some(router) = index.router(&served.router)
         && still_allowed(index, router, &served.server)
     {

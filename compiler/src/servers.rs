@@ -110,9 +110,11 @@ impl Servers {
         let Some(entry) = self.entries.get_mut(name).filter(|_| changed) else {
             return false;
         };
+        let served = self.served.get(name);
         // One that is served as it is written needs no memory; one of which that is not known yet will look.
-        let needs = entry.attached.get().is_none_or(|a| !a.as_written);
-        if needs {
+        let needs = entry.attached.get().is_none_or(|a| !a.writes(served));
+        // What was served earlier must not come back when what is written has to give way later.
+        if entry.attached.get().is_some_and(|a| !a.is_only(served)) {
             entry.attached.take();
         }
         needs

@@ -323,8 +323,13 @@ impl Cluster {
             return Vec::new();
         }
         self.index.set_time(Some(now.date.clone()));
-        self.recall();
+        let recalled = self.recall();
         let changed = self.configurations.refresh(&mut self.index);
+        if recalled {
+            let serving = self.configurations.allocations().servers.keys();
+            let serving = serving.cloned().collect();
+            self.note_served(&serving);
+        }
         self.note_served(&changed.routers);
         self.dirty
             .extend(changed.routers.into_iter().map(Owner::Router));

@@ -8,6 +8,7 @@
 //! - `cluster`: all objects as they are, and what has to be written; pure.
 //! - `name`: names of NodeConfigs; pure.
 //! - `claims`, `vacancy`, `roll`: who is Active of those who say so; whether nobody is; a new identity step by step; pure.
+//! - `lag`: whether a node is about to report on an edit of a VirtualServer; pure.
 //! - `projection`, `news`: reports of agents as a router's status; what of it is worth telling; pure.
 //! - `apply`, `publish`: carries writes out; tells news as Events.
 //! - `lease`: of several operators one writes.
@@ -20,6 +21,7 @@ pub mod change;
 mod claims;
 pub mod cli;
 pub mod cluster;
+mod lag;
 pub mod lease;
 pub mod listen;
 pub mod metrics;

@@ -463,6 +463,43 @@ fn same_as_full(
     Ok(())
 }
 
+#[test]
+fn what_left_service_does_not_come_back_when_what_followed_it_has_to_give_way() {
+    const OLD: u8 = 0;
+    const EDITED: u8 = 1;
+    const YOUNG: u8 = 2;
+    let mut open = balanced(json!({}));
+    merge(
+        &mut open,
+        json!({"attach": {"namespaces": {"from": "All"}}}),
+    );
+    let on = |n: u8, ports: &[u16]| {
+        let ports: Vec<Value> = ports.iter().map(|port| json!({"port": port})).collect();
+        let spec = json!({"routerRef": {"name": "r0"}, "ports": ports,
+            "realServers": [{"address": "10.0.2.1"}]});
+        Edit::Server(n, Some((spec, u64::from(n))))
+    };
+    let mut model = Model::default();
+    let mut index = Index::new(Setting::Cluster);
+    let mut configurations = Configurations::default();
+    for edit in [
+        Edit::Router(0, Some((open, 0))),
+        Edit::Node(0, Some(json!({}))),
+        on(OLD, &[443]),
+        on(EDITED, &[80]),
+        on(EDITED, &[8080]),
+        on(YOUNG, &[80]),
+        on(OLD, &[443, 8080]),
+    ] {
+        for edit in [edit, Edit::Remember(false)] {
+            same_as_full(&edit, &mut model, &mut index, &mut configurations).unwrap();
+        }
+    }
+    let served = configurations.allocations().served();
+    let names: Vec<ServerName> = served.map(|s| s.server.name.clone()).collect();
+    assert_eq!(names, [OLD, YOUNG].map(server_name));
+}
+
 fn any_setting() -> impl Strategy<Value = Setting> {
     prop_oneof![Just(Setting::Cluster), Just(Setting::Standalone)]
 }

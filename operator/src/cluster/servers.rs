@@ -15,6 +15,7 @@ use vipkeeper_crds::{AddressFamily, NodeConfig, VirtualServer};
 
 use super::{Cluster, shards};
 use crate::change::{Kind, Now, Owner, Write, full_name, server_name};
+use crate::lag::Lag;
 use crate::news::server_news;
 use crate::projection::{self, ServerSources};
 
@@ -34,6 +35,8 @@ pub(super) struct Servers {
     waiting: BTreeSet<ServerName>,
     /// What is served on the addresses of each router, by name.
     shares: BTreeMap<String, Arc<Vec<Weighed>>>,
+    /// Those whose holder reports on an earlier edit than it was told of.
+    lags: BTreeMap<ServerName, Lag>,
     /// The router on whose addresses each is served.
     served: BTreeMap<ServerName, String>,
     /// Whether it is known what was served before this operator began to write.
@@ -49,17 +52,26 @@ impl Servers {
         }
     }
 
-    fn unlink(&mut self, name: &ServerName) {
-        let Some(object) = self.objects.remove(name) else {
-            return;
-        };
+    /// Takes an object out, and gives it back: when it is known who takes its place, its ConfigMaps are to be
+    /// [forgotten](Self::forget_unread).
+    fn unlink(&mut self, name: &ServerName) -> Option<VirtualServer> {
+        let object = self.objects.remove(name)?;
         remove(&mut self.naming, &object.spec.router_ref.name, name);
         for map in config_maps(&object) {
             remove(&mut self.readers, &map, name);
         }
-        let readers = &self.readers;
-        self.told.retain(|map| readers.contains_key(map));
         self.waiting.remove(name);
+        Some(object)
+    }
+
+    /// What nobody refers to any more is not asked for, so that it is not known any more. What somebody does is not
+    /// asked for anew, and stays known.
+    fn forget_unread(&mut self, before: Option<&VirtualServer>) {
+        for map in before.into_iter().flat_map(config_maps) {
+            if !self.readers.contains_key(&map) {
+                self.told.remove(&map);
+            }
+        }
     }
 
     /// Whether the API server has told of all ConfigMaps that `object` refers to.
@@ -105,8 +117,9 @@ impl Cluster {
             self.servers.seniority.insert(name.clone(), seniority);
         }
         server.metadata.managed_fields = None;
-        self.servers.unlink(&name);
+        let before = self.servers.unlink(&name);
         self.servers.link(&name, &server);
+        self.servers.forget_unread(before.as_ref());
         if self.servers.is_ready(&server) {
             let seniority = self.servers.seniority.get(&name).copied();
             self.index.set_server(&server, seniority.unwrap_or(0));
@@ -119,10 +132,11 @@ impl Cluster {
 
     pub(super) fn lose_server(&mut self, full: &str) {
         let name = server_name(full);
-        let uid = self.servers.objects.get(&name).and_then(|s| s.uid());
-        self.gone.extend(uid);
-        self.servers.unlink(&name);
+        let before = self.servers.unlink(&name);
+        self.servers.forget_unread(before.as_ref());
+        self.gone.extend(before.and_then(|s| s.uid()));
         self.servers.seniority.remove(&name);
+        self.servers.lags.remove(&name);
         self.index.remove_server(&name);
         self.dirty.insert(Owner::Server(name));
     }
@@ -179,11 +193,14 @@ impl Cluster {
         self.servers.recalled || self.servers.waiting.is_empty()
     }
 
-    /// Takes what the NodeConfigs say for what was served before, once.
-    pub(super) fn recall(&mut self) {
+    /// Takes what the NodeConfigs say for what was served before, once; whether it did. What is served now is to be
+    /// [noted](Self::note_served) of every router then.
+    pub(super) fn recall(&mut self) -> bool {
         if std::mem::replace(&mut self.servers.recalled, true) {
-            return;
+            return false;
         }
+        self.servers.shares.clear();
+        self.servers.served.clear();
         let mut latest: BTreeMap<&ServerName, (&str, &NodeServer)> = BTreeMap::new();
         for config in self.configs.values() {
             let Some(router) = &config.spec.router else {
@@ -197,6 +214,11 @@ impl Cluster {
                 }
             }
         }
+        for name in self.servers.objects.keys() {
+            if !latest.contains_key(name) {
+                self.index.set_served(name, None);
+            }
+        }
         for (name, (router, server)) in latest {
             let served = Served {
                 router: router.to_owned(),
@@ -204,6 +226,7 @@ impl Cluster {
             };
             self.index.set_served(name, Some(served));
         }
+        true
     }
 
     /// Notes what `routers` have nodes serve now.
@@ -241,35 +264,44 @@ impl Cluster {
     }
 
     /// What is to be written for a VirtualServer.
-    pub(super) fn server_writes(&self, name: &ServerName, now: &Now) -> Vec<Write> {
-        let Some(server) = self.servers.objects.get(name) else {
+    pub(super) fn server_writes(&mut self, name: &ServerName, now: &Now) -> Vec<Write> {
+        let Some(mut sources) = self.server_sources(name) else {
             return Vec::new();
         };
+        let before = self.servers.lags.get(name).copied();
+        let lag = sources.lag().map(|of| Lag::of(of, before, now));
+        let passing = lag.and_then(|lag| lag.passing(now));
+        sources.passing = passing.is_some();
+        let write = server_status_write(name, &sources, now);
+        match lag {
+            Some(lag) => self.servers.lags.insert(name.clone(), lag),
+            None => self.servers.lags.remove(name),
+        };
+        if let Some(until) = passing {
+            self.wakes.insert(Owner::Server(name.clone()), until);
+        }
+        write.into_iter().collect()
+    }
+
+    /// What the status of a VirtualServer is made of; `None` while it waits.
+    fn server_sources(&self, name: &ServerName) -> Option<ServerSources<'_>> {
+        let server = self.servers.objects.get(name)?;
         if self.servers.waiting.contains(name) {
-            return Vec::new();
+            return None;
         }
         let on = self.servers.served.get(name);
         let router = on.unwrap_or(&server.spec.router_ref.name);
         let share = self.servers.shares.get(router).filter(|_| on.is_some());
         let runs = share.and_then(|share| find(share, name));
         let object = ObjectName::of_server(name);
-        let sources = ServerSources {
+        Some(ServerSources {
             server,
             findings: self.configurations.findings(&object),
             runs,
             router: self.routers.get(router).and_then(|r| r.status.as_ref()),
             reports: self.reports(router, name),
-        };
-        let status = projection::server_status(&sources, &now.date);
-        if server.status.as_ref() == Some(&status) {
-            return Vec::new();
-        }
-        vec![Write::ServerStatus {
-            server: name.clone(),
-            version: server.metadata.resource_version.clone(),
-            news: server_news(server.status.as_ref(), &status),
-            status: Box::new(status),
-        }]
+            passing: false,
+        })
     }
 
     /// What the agents of a router's candidates say of a VirtualServer, by node.
@@ -284,6 +316,18 @@ impl Cluster {
         });
         reports.collect()
     }
+}
+
+/// The write that makes the status of a VirtualServer what it should be, if it is not.
+fn server_status_write(name: &ServerName, sources: &ServerSources<'_>, now: &Now) -> Option<Write> {
+    let server = sources.server;
+    let status = projection::server_status(sources, &now.date);
+    (server.status.as_ref() != Some(&status)).then(|| Write::ServerStatus {
+        server: name.clone(),
+        version: server.metadata.resource_version.clone(),
+        news: server_news(server.status.as_ref(), &status),
+        status: Box::new(status),
+    })
 }
 
 /// What an agent says of a VirtualServer in the status of a NodeConfig.

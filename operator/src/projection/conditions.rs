@@ -21,6 +21,8 @@ pub(super) struct Said {
     status: ConditionStatus,
     reason: Reason,
     message: String,
+    /// The generation that it is about, if that is not the present one.
+    about: Option<i64>,
 }
 
 impl Said {
@@ -30,7 +32,20 @@ impl Said {
             status,
             reason,
             message: reason.text().to_owned(),
+            about: None,
         }
+    }
+
+    /// What `conditions` say of `kind`, once more: it says nothing of a later edit.
+    pub(super) fn again(conditions: &[Condition], kind: ConditionType) -> Option<Self> {
+        let said = conditions.iter().find(|c| c.kind == kind)?;
+        Some(Self {
+            kind,
+            status: said.status,
+            reason: said.reason,
+            message: said.message.clone(),
+            about: Some(said.observed_generation),
+        })
     }
 
     pub(super) fn because(mut self, message: String) -> Self {
@@ -58,7 +73,7 @@ impl Said {
             reason: self.reason,
             message: self.message.chars().take(MOST_TEXT).collect(),
             last_transition_time: since.map_or(now, |c| &c.last_transition_time).clone(),
-            observed_generation: generation,
+            observed_generation: self.about.unwrap_or(generation),
         }
     }
 }
@@ -266,12 +281,7 @@ fn ready(sources: &Sources<'_>, nodes: &[CandidateStatus], families: &[FamilySta
 /// What was said of `Ready`.
 fn before(sources: &Sources<'_>) -> Option<Said> {
     let status = sources.router.status.as_ref()?;
-    let ready = status
-        .conditions
-        .iter()
-        .find(|c| c.kind == ConditionType::Ready)?;
-    let said = Said::new(ready.kind, ready.status, ready.reason);
-    Some(said.because(ready.message.clone()))
+    Said::again(&status.conditions, ConditionType::Ready)
 }
 
 /// Whether the agent of `node` took, or refused, what the router says now.

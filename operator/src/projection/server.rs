@@ -29,6 +29,8 @@ pub(crate) struct ServerSources<'a> {
     pub(crate) router: Option<&'a VirtualRouterStatus>,
     /// What agents say of it, by node.
     pub(crate) reports: BTreeMap<&'a str, &'a ServerStatus>,
+    /// A [lag](ServerSources::lag) may be over in a moment: what was said before stays.
+    pub(crate) passing: bool,
 }
 
 /// The status of a VirtualServer at `now`. Times of conditions stay where nothing changed.
@@ -82,6 +84,13 @@ impl<'a> ServerSources<'a> {
         Some((holder, self.reports.get(holder)?))
     }
 
+    /// The generation on which the node reports that holds the addresses, if it was told of a later one.
+    pub(crate) fn lag(&self) -> Option<i64> {
+        let (_, report) = self.seen()?;
+        let is_late = self.runs.is_some_and(|r| r.generation > report.generation);
+        is_late.then_some(report.generation)
+    }
+
     fn conditions(&self) -> Vec<Said> {
         let mut all = self.of_agents();
         all.extend(self.of_health());
@@ -131,9 +140,13 @@ impl<'a> ServerSources<'a> {
         let Some((node, report)) = self.seen() else {
             return unknown(Reason::Pending);
         };
-        // What an agent said of an earlier edit says nothing of this one; it is over in a moment.
-        if self.runs.is_some_and(|r| r.generation > report.generation) {
-            return self.before().unwrap_or(unknown(Reason::Pending));
+        // What an agent said of an earlier edit says nothing of this one.
+        if self.lag().is_some() {
+            let before = self.before().filter(|_| self.passing);
+            let text = format!(
+                "{node}: has not reported on this edit; if it refuses what it is told, its VirtualRouter says why"
+            );
+            return before.unwrap_or_else(|| unknown(Reason::Pending).because(text));
         }
         let of_node = |reason: Reason| format!("{node}: {}", reason.text());
         if !report.health.programmed {
@@ -148,10 +161,7 @@ impl<'a> ServerSources<'a> {
     /// What was said of `Ready`.
     fn before(&self) -> Option<Said> {
         let status = self.server.status.as_ref()?;
-        let mut conditions = status.conditions.iter();
-        let ready = conditions.find(|c| c.kind == ConditionType::Ready)?;
-        let said = Said::new(ready.kind, ready.status, ready.reason);
-        Some(said.because(ready.message.clone()))
+        Said::again(&status.conditions, ConditionType::Ready)
     }
 
     /// What agents say is abnormal, with the node.

@@ -181,6 +181,33 @@ fn agents_are_told_whether_endpoints_are_trusted() {
 }
 
 #[test]
+fn what_is_served_as_it_is_written_is_not_worked_out_again() {
+    let mut index = Index::new(Setting::Standalone);
+    let attach = json!({"attach": {"namespaces": {"from": "All"}}});
+    index.set_router(&router("r", attach), 0);
+    let port = |port: u16| json!({"ports": [{"port": port}]});
+    let remember = |index: &mut Index| {
+        let all: Vec<Served> = allocate(index).served().collect();
+        for served in all {
+            let name = served.server.name.clone();
+            assert!(!index.set_served(&name, Some(served)));
+        }
+        let known = index.servers.by_age().into_iter();
+        known
+            .filter(|(_, (_, entry))| entry.attached.get().is_some())
+            .map(|(_, (name, _))| name.name.clone())
+            .collect::<Vec<_>>()
+    };
+    index.set_server(&server("s", port(80)), 0);
+    index.set_server(&server("t", port(81)), 0);
+    assert_eq!(remember(&mut index), ["s", "t"]);
+    // Of the edited one what it did before is to be forgotten, once.
+    index.set_server(&server("t", port(82)), 0);
+    assert_eq!(remember(&mut index), ["s"]);
+    assert_eq!(remember(&mut index), ["s", "t"]);
+}
+
+#[test]
 fn the_older_has_a_port_and_the_other_is_told_whose_it_is() {
     let aged = |name: &str, second: u8, patch: Value| {
         let mut server = server(name, patch);

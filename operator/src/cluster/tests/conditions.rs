@@ -235,13 +235,19 @@ fn a_move_between_two_reports_is_no_vacancy_and_one_that_lasts_is() {
     assert_eq!(active(&cluster).as_deref(), Some("b"));
     // And one that nobody ends.
     report(&mut cluster, "web", "b", ElectionState::Initialize);
+    edited(&mut cluster, "web", |_| {});
     settle(&mut cluster, 20);
     assert_eq!(vacancy(&cluster), None);
+    // What is said once more is of the edit before.
+    let ready = whole(&cluster, "web", ConditionType::Ready);
+    assert_eq!(ready.observed_generation, 3);
     let wake = cluster.wake().unwrap();
     assert_eq!(wake, Duration::from_secs(23));
     settle(&mut cluster, wake.as_secs());
     let nobody = Some((ConditionStatus::True, Reason::NobodyActive));
     assert_eq!(vacancy(&cluster), nobody);
+    let ready = whole(&cluster, "web", ConditionType::Ready);
+    assert_eq!(ready.observed_generation, 4);
     assert_eq!(active(&cluster), None);
 }
 

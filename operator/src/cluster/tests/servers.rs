@@ -211,6 +211,47 @@ fn a_refused_edit_keeps_what_was_served_also_for_the_next_operator() {
 }
 
 #[test]
+fn what_another_operator_took_out_of_service_does_not_come_back() {
+    let aged = |name: &str, second: u64, generation: i64, ports: &[u16]| {
+        let Change::Server(mut server) = server(name, generation, |spec| {
+            spec["ports"] = ports.iter().map(|port| json!({"port": port})).collect();
+        }) else {
+            panic!("no server");
+        };
+        server.metadata.creation_timestamp = Some(now(second).date);
+        Change::Server(server)
+    };
+    let [mut this, mut other] =
+        [(); 2].map(|()| scene(vec![aged("old", 1, 1, &[443]), aged("one", 2, 1, &[80])]));
+    for (second, edit) in [
+        aged("one", 2, 2, &[8080]),
+        aged("two", 3, 1, &[80]),
+        aged("old", 1, 2, &[443, 8080]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        other.take(edit);
+        settle(&mut other, 1 + u64::try_from(second).unwrap());
+    }
+    let expected = [("old".to_owned(), 443), ("two".to_owned(), 80)];
+    assert_eq!(ports(&other, "a"), expected);
+    for config in other.configs.values() {
+        this.take(Change::Config(Box::new(config.clone())));
+    }
+    for server in other.servers() {
+        this.take(Change::Server(Box::new(server.clone())));
+    }
+    this.begin_to_write();
+    assert_eq!(all(&mut this, 9), []);
+    assert_eq!(ports(&this, "a"), expected);
+    // What is served is remembered, though nothing changed since.
+    this.take(aged("two", 3, 2, &[0]));
+    settle(&mut this, 10);
+    assert_eq!(ports(&this, "a"), expected);
+}
+
+#[test]
 fn the_summary_is_what_the_node_sees_that_holds_the_addresses() {
     let mut cluster = scene(vec![server("one", 1, |_| {})]);
     report(&mut cluster, "web", "a", ElectionState::Active);
@@ -257,6 +298,56 @@ fn the_summary_is_what_the_node_sees_that_holds_the_addresses() {
     settle(&mut cluster, 4);
     assert_eq!(status(&cluster).ready_summary, "2/2");
     assert_eq!(said(&cluster, "one", ConditionType::QuorumLost), None);
+}
+
+#[test]
+fn a_holder_that_does_not_follow_an_edit_is_believed_for_a_moment_and_of_the_earlier_edit_alone() {
+    let mut cluster = scene(vec![server("one", 1, |_| {})]);
+    report(&mut cluster, "web", "a", ElectionState::Active);
+    tell(&mut cluster, "a", "one", health(2, 2));
+    settle(&mut cluster, 1);
+    let ready = |cluster: &Cluster| {
+        let status = cluster.server(&named("one")).unwrap().status.clone();
+        let mut conditions = status.unwrap().conditions.into_iter();
+        let ready = conditions.find(|c| c.kind == ConditionType::Ready).unwrap();
+        (ready.status, ready.reason, ready.observed_generation)
+    };
+    let serving = |generation| (ConditionStatus::True, Reason::Serving, generation);
+    let pending = |generation| (ConditionStatus::Unknown, Reason::Pending, generation);
+    let edit = |cluster: &mut Cluster, generation: i64| {
+        let status = cluster.server(&named("one")).unwrap().status.clone();
+        let Change::Server(mut edited) = server("one", generation, |_| {}) else {
+            panic!("no server");
+        };
+        edited.status = status;
+        cluster.take(Change::Server(edited));
+    };
+    assert_eq!(ready(&cluster), serving(1));
+    edit(&mut cluster, 2);
+    settle(&mut cluster, 10);
+    assert_eq!(ready(&cluster), serving(1));
+    // An agent that is only late.
+    tell(&mut cluster, "a", "one", health(2, 2));
+    settle(&mut cluster, 11);
+    assert_eq!(ready(&cluster), serving(2));
+    assert_eq!(cluster.wake(), None);
+    // One that refuses what it is told, while edit follows edit.
+    for (generation, second) in [(3, 20), (4, 30)] {
+        edit(&mut cluster, generation);
+        settle(&mut cluster, second);
+        assert_eq!(ready(&cluster), serving(2));
+    }
+    let wake = cluster.wake().unwrap();
+    assert_eq!(wake, Duration::from_secs(35));
+    settle(&mut cluster, wake.as_secs());
+    assert_eq!(ready(&cluster), pending(4));
+    assert_eq!(cluster.wake(), None);
+    edit(&mut cluster, 5);
+    settle(&mut cluster, 40);
+    assert_eq!(ready(&cluster), pending(5));
+    tell(&mut cluster, "a", "one", health(2, 2));
+    settle(&mut cluster, 41);
+    assert_eq!(ready(&cluster), serving(5));
 }
 
 #[test]
@@ -318,6 +409,40 @@ fn a_server_waits_for_the_authorities_that_it_names() {
     assert_ne!(accepted(&cluster, "one").1, Reason::ConfigMapMissing);
     cluster.take(Change::Gone(Kind::Server, "shop/two".to_owned()));
     assert_eq!(cluster.wanted_config_maps().count(), 1);
+}
+
+#[test]
+fn a_server_whose_authorities_are_known_waits_no_more() {
+    let certificate = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
+    let data = BTreeMap::from([("ca.crt".to_owned(), certificate.to_owned())]);
+    let mut cluster = cluster(&["a", "b"], &[]);
+    cluster.take(open_router(&everybody()));
+    cluster.take(server("one", 1, http));
+    cluster.take(Change::ConfigMap(authorities(), Some(data)));
+    settle(&mut cluster, 0);
+    assert_eq!(ports(&cluster, "a"), [("one".to_owned(), 80)]);
+    // Its status comes back.
+    let echo = cluster.server(&named("one")).unwrap().clone();
+    cluster.take(Change::Server(Box::new(echo)));
+    cluster.take(server("one", 2, |spec| {
+        http(spec);
+        spec["ports"] = json!([{"port": 81}]);
+    }));
+    // Also to an operator that begins to write.
+    cluster.begin_to_write();
+    assert!(cluster.is_complete());
+    settle(&mut cluster, 1);
+    assert_eq!(ports(&cluster, "a"), [("one".to_owned(), 81)]);
+    // One that nobody referred to meanwhile is to be told anew.
+    cluster.take(server("one", 3, |_| {}));
+    assert_eq!(cluster.wanted_config_maps().count(), 0);
+    settle(&mut cluster, 2);
+    cluster.take(server("one", 4, |spec| {
+        http(spec);
+        spec["ports"] = json!([{"port": 82}]);
+    }));
+    settle(&mut cluster, 3);
+    assert_eq!(ports(&cluster, "a"), [("one".to_owned(), 80)]);
 }
 
 #[test]
