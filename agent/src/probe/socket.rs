@@ -5,6 +5,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpStream, UdpSocket};
 
@@ -31,6 +32,12 @@ pub(super) async fn connect(asked: &Asked<'_>) -> Result<TcpStream, Stop> {
 /// A datagram socket that talks with the target alone.
 pub(super) fn datagrams(asked: &Asked<'_>) -> Result<UdpSocket, Stop> {
     let socket = open(asked, Type::DGRAM, Some(Protocol::UDP))?;
+    // Without it the kernel tells of a closed port alone, and a host that is gone looks like one that is silent.
+    if asked.address.is_ipv4() {
+        setsockopt(&socket, sockopt::Ipv4RecvErr, &true).map_err(io::Error::from)?;
+    } else {
+        setsockopt(&socket, sockopt::Ipv6RecvErr, &true).map_err(io::Error::from)?;
+    }
     socket.connect(&asked.address.into())?;
     asked.progress.reach(Stage::Waiting);
     Ok(UdpSocket::from_std(socket.into())?)
@@ -80,5 +87,72 @@ fn begin(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     match socket.connect(&address.into()) {
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
         outcome => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use nix::sys::socket::getsockopt;
+
+    use super::super::Target;
+    use super::super::outcome::Progress;
+    use super::super::tests::probe;
+    use super::*;
+
+    /// What `then` makes of a probe of `address`, from `source`.
+    fn asking<T>(
+        address: SocketAddr,
+        source: Option<IpAddr>,
+        then: impl FnOnce(&Asked<'_>) -> T,
+    ) -> T {
+        let mut probe = probe(serde_json::json!({"type": "TCP"}));
+        probe.source = source;
+        let target = Target::of(&probe, address);
+        let progress = Progress::default();
+        then(&Asked {
+            shape: target.shape(),
+            address,
+            nonce: 0,
+            progress: &progress,
+        })
+    }
+
+    /// The loopback's addresses that this machine has.
+    fn loopback() -> impl Iterator<Item = IpAddr> {
+        ["127.0.0.1", "::1"]
+            .map(|address| address.parse().unwrap())
+            .into_iter()
+            .filter(|address: &IpAddr| std::net::UdpSocket::bind((*address, 0)).is_ok())
+    }
+
+    #[tokio::test]
+    async fn datagrams_are_told_of_hosts_that_cannot_be_reached() {
+        for address in loopback() {
+            let socket = asking((address, 9).into(), None, datagrams).unwrap();
+            let told = if address.is_ipv4() {
+                getsockopt(&socket, sockopt::Ipv4RecvErr)
+            } else {
+                getsockopt(&socket, sockopt::Ipv6RecvErr)
+            };
+            assert_eq!(told, Ok(true), "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_that_was_told_keeps_no_answer_back() {
+        for address in loopback() {
+            // Who talks with somebody else takes nothing from us.
+            let server = std::net::UdpSocket::bind((address, 0)).unwrap();
+            server.connect((address, 9)).unwrap();
+            let socket = asking(server.local_addr().unwrap(), None, datagrams).unwrap();
+            socket.send(b"?").await.unwrap();
+            let error = socket.recv(&mut [0]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{address}");
+            server.connect(socket.local_addr().unwrap()).unwrap();
+            server.send(b"!").unwrap();
+            assert_eq!(socket.recv(&mut [0]).await.unwrap(), 1, "{address}");
+        }
     }
 }
