@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::engine::Asked;
-use super::outcome::{Failure, Stage, Stop};
+use super::outcome::{Failure, Lack, Stage, Stop};
 
 /// A connection to the target.
 pub(super) async fn connect(asked: &Asked<'_>) -> Result<TcpStream, Stop> {
@@ -59,25 +59,33 @@ pub(super) fn open(
     }
     if let Some(source) = asked.shape.source {
         let source = SocketAddr::new(source, 0);
-        socket
-            .bind(&source.into())
-            .map_err(|error| unbound(&error))?;
+        if kind == Type::STREAM {
+            // A port for this target alone, chosen when it connects: one that is chosen here nobody else of the node can
+            // have for any target.
+            setsockopt(&socket, sockopt::IpBindAddressNoPort, &true).map_err(io::Error::from)?;
+        }
+        socket.bind(&source.into()).map_err(unbound)?;
     }
     Ok(socket)
 }
 
 /// An address that the node does not have is no lack of ports.
-fn unbound(error: &io::Error) -> Stop {
+fn unbound(error: io::Error) -> Stop {
     match error.raw_os_error() {
         Some(libc::EADDRNOTAVAIL | libc::EINVAL) => Failure::Source.into(),
-        Some(_) | None => Failure::from(error).into(),
+        Some(_) | None => error.into(),
     }
 }
 
 /// For IPv6 the kernel says the same of a port that is not left as of an address that there is no source for, and only
-/// the latter is true of datagrams too.
+/// the latter is true of datagrams too. With a source of its own a probe lacks a port.
 fn unconnected(asked: &Asked<'_>, error: io::Error) -> Stop {
-    if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) && datagrams(asked).is_err() {
+    let either = error.raw_os_error() == Some(libc::EADDRNOTAVAIL) && asked.shape.source.is_none();
+    let sourceless = |stop| match stop {
+        Stop::Failure(_) | Stop::Lack(Lack::Ports) => true,
+        Stop::Lack(Lack::Descriptors | Lack::Memory | Lack::Processes) => false,
+    };
+    if either && datagrams(asked).is_err_and(sourceless) {
         return Failure::Unreachable.into();
     }
     error.into()
@@ -125,6 +133,26 @@ mod tests {
             .map(|address| address.parse().unwrap())
             .into_iter()
             .filter(|address: &IpAddr| std::net::UdpSocket::bind((*address, 0)).is_ok())
+    }
+
+    #[test]
+    fn a_stream_with_a_source_takes_no_port_before_it_connects() {
+        for address in loopback() {
+            let open = |asked: &Asked<'_>| open(asked, Type::STREAM, Some(Protocol::TCP));
+            let socket = asking((address, 9).into(), Some(address), open).unwrap();
+            let own = socket.local_addr().unwrap().as_socket();
+            assert_eq!(own, Some((address, 0).into()));
+        }
+    }
+
+    #[test]
+    fn what_the_node_lacks_to_bind_is_not_held_against_the_target() {
+        let stop = |code| unbound(io::Error::from_raw_os_error(code));
+        assert_eq!(stop(libc::EADDRINUSE), Stop::Lack(Lack::Ports));
+        assert_eq!(stop(libc::ENOMEM), Stop::Lack(Lack::Memory));
+        assert_eq!(stop(libc::ENOBUFS), Stop::Lack(Lack::Memory));
+        assert_eq!(stop(libc::EADDRNOTAVAIL), Failure::Source.into());
+        assert_eq!(stop(libc::EACCES), Failure::Forbidden.into());
     }
 
     #[tokio::test]
