@@ -83,7 +83,7 @@ fn unconnected(asked: &Asked<'_>, error: io::Error) -> Stop {
     let either = error.raw_os_error() == Some(libc::EADDRNOTAVAIL) && asked.shape.source.is_none();
     let sourceless = |stop| match stop {
         Stop::Failure(_) | Stop::Lack(Lack::Ports) => true,
-        Stop::Lack(Lack::Descriptors | Lack::Memory | Lack::Processes) => false,
+        Stop::Lack(Lack::Descriptors | Lack::Memory | Lack::Processes | Lack::Matchers) => false,
     };
     if either && datagrams(asked).is_err_and(sourceless) {
         return Failure::Unreachable.into();
