@@ -4,19 +4,22 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::time::timeout;
 use vipkeeper_crds::node_server::ProbeKind;
 
-use super::outcome::{Answer, Failure, Outcome, Progress, Stage};
+use super::body::Matchers;
+use super::outcome::{Answer, Failure, Lack, Outcome, Progress, Stage};
 use super::prober::Ask;
 use super::{Shape, Target, dns, exec, file, grpc, http, ping, smtp, tcp, udp};
 
 /// The engines of the shapes that are in use.
 pub(super) struct Engines {
     scripts_dir: PathBuf,
+    matchers: Matchers,
     made: HashMap<Arc<Shape>, Weak<Engine>>,
 }
 
@@ -51,6 +54,7 @@ impl Engines {
     pub(super) fn new(scripts_dir: PathBuf) -> Self {
         Self {
             scripts_dir,
+            matchers: Matchers::default(),
             made: HashMap::new(),
         }
     }
@@ -64,7 +68,8 @@ impl Ask for Engines {
             return engine;
         }
         self.made.retain(|_, engine| engine.strong_count() > 0);
-        let engine = Arc::new(Engine(question(shape.kind(), &self.scripts_dir)));
+        let question = question(shape.kind(), &self.scripts_dir, &self.matchers);
+        let engine = Arc::new(Engine(question));
         self.made.insert(shape.clone(), Arc::downgrade(&engine));
         engine
     }
@@ -84,21 +89,19 @@ impl Ask for Engines {
         let limit = target.shape().timeout();
         match timeout(limit, question.ask(&asked)).await {
             Ok(answer) => answer.into(),
-            Err(_) if question.takes_silence() && progress.stage() == Stage::Waiting => {
-                Outcome::Success { weight: None }
-            }
-            Err(_) => Outcome::Failure(Failure::Late {
-                stage: progress.stage(),
-                limit,
-            }),
+            Err(_) => question.late(progress.stage(), limit),
         }
     }
 }
 
-fn question(kind: &ProbeKind, scripts_dir: &std::path::Path) -> Result<Question, Failure> {
+fn question(
+    kind: &ProbeKind,
+    scripts_dir: &Path,
+    matchers: &Matchers,
+) -> Result<Question, Failure> {
     Ok(match kind {
         ProbeKind::Tcp => Question::Tcp,
-        ProbeKind::Http { .. } => Question::Http(Box::new(http::Question::of(kind)?)),
+        ProbeKind::Http { .. } => Question::Http(Box::new(http::Question::of(kind, matchers)?)),
         ProbeKind::Udp { payload, reply } => {
             Question::Udp(udp::Question::of(payload, reply.as_deref())?)
         }
@@ -132,6 +135,21 @@ impl Question {
             Self::Grpc(question) => Box::pin(question.ask(asked)).await,
             Self::File(question) => question.ask(asked).await,
             Self::Exec(question) => Box::pin(question.ask(asked)).await,
+        }
+    }
+
+    /// What it comes to when it takes longer than `limit`.
+    const fn late(&self, stage: Stage, limit: Duration) -> Outcome {
+        match stage {
+            Stage::Waiting if self.takes_silence() => Outcome::Success { weight: None },
+            // Other bodies took too long, not this one.
+            Stage::Queued => Outcome::Unable(Lack::Matchers),
+            Stage::Connecting
+            | Stage::Handshaking
+            | Stage::Waiting
+            | Stage::Reading
+            | Stage::Matching
+            | Stage::Running => Outcome::Failure(Failure::Late { stage, limit }),
         }
     }
 

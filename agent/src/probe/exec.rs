@@ -1,7 +1,7 @@
 //! Exec: a script of the node says whether a server is healthy.
 //!
 //! Owns the process: without privileges, in a group of its own, with nothing of our environment and nowhere to write. When
-//! it takes too long, or its target is no longer wanted, the whole group is killed.
+//! it ends, takes too long, or its target is no longer wanted, what is left of the group is killed.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
@@ -53,7 +53,7 @@ impl Question {
             .spawn()
             .map_err(|error| failure(&error, geteuid().is_root()))?;
         let mut group = Group::of(child);
-        let status = group.0.wait().await?;
+        let status = group.child.wait().await?;
         judge(status, self.dynamic_weight)
     }
 
@@ -78,20 +78,28 @@ impl Question {
 }
 
 /// A process and whatever it started; what still runs when this goes is killed.
-struct Group(Child);
+struct Group {
+    child: Child,
+    /// Of the group. The process has the same, but does not tell it any more once it was waited for.
+    id: Option<Pid>,
+}
 
 impl Group {
-    const fn of(child: Child) -> Self {
-        Self(child)
+    fn of(child: Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self {
+            child,
+            id: id.map(Pid::from_raw),
+        }
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // There is an id as long as nobody has waited for the process: till then it is nobody else's.
-        let id = self.0.id().and_then(|id| i32::try_from(id).ok());
-        if let Some(id) = id {
-            let _gone = killpg(Pid::from_raw(id), Signal::SIGKILL);
+        // Also after the process was waited for: nobody gets the number while the group has a member, and of an empty
+        // one the kernel would have to go through all its numbers between that wait and this line.
+        if let Some(id) = self.id {
+            let _gone = killpg(id, Signal::SIGKILL);
         }
     }
 }

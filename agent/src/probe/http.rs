@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use vipkeeper_crds::node_server::{NodeTls, ProbeKind, StatusRange};
 use vipkeeper_crds::server::{HttpMethod, HttpVersion};
 
-use super::body::{Body, Wanted};
+use super::body::{Body, Matchers, Wanted};
 use super::engine::Asked;
 use super::http2::{self, beside};
 use super::outcome::{Answer, Failure, Stage, Stop};
@@ -38,7 +38,7 @@ pub(super) struct Question {
 }
 
 impl Question {
-    pub(super) fn of(kind: &ProbeKind) -> Result<Self, Failure> {
+    pub(super) fn of(kind: &ProbeKind, matchers: &Matchers) -> Result<Self, Failure> {
         let ProbeKind::Http {
             method,
             path,
@@ -71,7 +71,7 @@ impl Question {
             host: host.clone(),
             headers: map,
             statuses: statuses.clone(),
-            wanted: Wanted::of(body_digest.as_ref(), body_regex.as_deref())?,
+            wanted: Wanted::of(body_digest.as_ref(), body_regex.as_deref(), matchers)?,
             version: *version,
             tls: tls.as_ref().map(|tls| session(tls, *version)).transpose()?,
         };
@@ -100,28 +100,40 @@ impl Question {
     ) -> Answer {
         asked.progress.reach(Stage::Waiting);
         let request = self.request(asked.address)?;
-        match self.version {
-            HttpVersion::Http1 => self.ask_http1(asked, stream, request).await,
-            HttpVersion::Http2 => {
-                let ask = async |mut sender: http2::Sender| {
-                    let (answer, _stream) = sender.send_request(request, true)?;
-                    let answer = answer.await?;
-                    let Some(mut body) = self.body_of(asked, &answer)? else {
-                        return Ok(None);
-                    };
-                    let mut stream = answer.into_body();
-                    while let Some(chunk) = stream.data().await {
-                        let chunk = chunk?;
-                        if !body.take(&chunk) {
-                            break;
-                        }
-                        stream.flow_control().release_capacity(chunk.len())?;
-                    }
-                    judge(&body)
-                };
-                http2::exchange(stream, ask).await
-            }
+        let body = match self.version {
+            HttpVersion::Http1 => self.ask_http1(asked, stream, request).await?,
+            HttpVersion::Http2 => self.ask_http2(asked, stream, request).await?,
+        };
+        // Without the connection, which it may outlast.
+        if let Some(body) = body {
+            body.judge(asked.progress).await?;
         }
+        Ok(None)
+    }
+
+    async fn ask_http2(
+        &self,
+        asked: &Asked<'_>,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin,
+        request: Request<()>,
+    ) -> Result<Option<Body<'_>>, Stop> {
+        let ask = async |mut sender: http2::Sender| {
+            let (answer, _stream) = sender.send_request(request, true)?;
+            let answer = answer.await?;
+            let Some(mut body) = self.body_of(asked, &answer)? else {
+                return Ok(None);
+            };
+            let mut stream = answer.into_body();
+            while let Some(chunk) = stream.data().await {
+                let chunk = chunk?;
+                if !body.take(&chunk) {
+                    break;
+                }
+                stream.flow_control().release_capacity(chunk.len())?;
+            }
+            Ok(Some(body))
+        };
+        http2::exchange(stream, ask).await
     }
 
     async fn ask_http1(
@@ -129,7 +141,7 @@ impl Question {
         asked: &Asked<'_>,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin,
         request: Request<()>,
-    ) -> Answer {
+    ) -> Result<Option<Body<'_>>, Stop> {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEADER);
         let handshake = builder.handshake(TokioIo::new(stream)).await;
@@ -148,7 +160,7 @@ impl Question {
                     break;
                 }
             }
-            judge(&body)
+            Ok(Some(body))
         };
         beside(connection, exchange).await
     }
@@ -208,11 +220,6 @@ fn session(tls: &NodeTls, version: HttpVersion) -> Result<Session, Failure> {
             HttpVersion::Http2 => "h2",
         },
     )
-}
-
-fn judge(body: &Body<'_>) -> Answer {
-    body.judge()?;
-    Ok(None)
 }
 
 fn stop(error: &hyper::Error) -> Stop {

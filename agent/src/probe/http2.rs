@@ -8,7 +8,7 @@ use futures::future::{Either, select};
 use hyper::body::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::outcome::{Answer, Failure, Stop};
+use super::outcome::{Failure, Stop};
 
 /// The longest header that is taken, in bytes.
 const HEADER: u32 = 64 << 10;
@@ -19,10 +19,10 @@ const WINDOW: u32 = 1 << 20;
 pub(super) type Sender = h2::client::SendRequest<Bytes>;
 
 /// Makes a connection of `stream` and lets `ask` ask over it.
-pub(super) async fn exchange<S, F>(stream: S, ask: impl FnOnce(Sender) -> F) -> Answer
+pub(super) async fn exchange<S, F, T>(stream: S, ask: impl FnOnce(Sender) -> F) -> Result<T, Stop>
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    F: Future<Output = Answer>,
+    F: Future<Output = Result<T, Stop>>,
 {
     let handshake = h2::client::Builder::new()
         .enable_push(false)

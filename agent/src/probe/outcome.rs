@@ -124,6 +124,8 @@ pub(super) enum Lack {
     Ports,
     /// Processes.
     Processes,
+    /// A turn at matching a body.
+    Matchers,
 }
 
 impl Lack {
@@ -133,6 +135,7 @@ impl Lack {
             Self::Memory => "memory",
             Self::Ports => "local ports",
             Self::Processes => "processes",
+            Self::Matchers => "turns at matching bodies",
         }
     }
 
@@ -220,6 +223,7 @@ fn late(stage: Stage, limit: Duration) -> String {
         Stage::Handshaking => format!("no TLS session in {limit}"),
         Stage::Waiting => format!("no answer in {limit}"),
         Stage::Reading => format!("answer not complete in {limit}"),
+        Stage::Queued | Stage::Matching => format!("body not matched in {limit}"),
         Stage::Running => format!("not done in {limit}"),
     }
 }
@@ -272,15 +276,20 @@ pub(super) enum Stage {
     Handshaking,
     Waiting,
     Reading,
+    /// Its turn at matching a body.
+    Queued,
+    Matching,
     Running,
 }
 
 impl Stage {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::Connecting,
         Self::Handshaking,
         Self::Waiting,
         Self::Reading,
+        Self::Queued,
+        Self::Matching,
         Self::Running,
     ];
 }
@@ -331,6 +340,8 @@ mod tests {
                 "no TLS session in 2s500ms",
                 "no answer in 2s500ms",
                 "answer not complete in 2s500ms",
+                "body not matched in 2s500ms",
+                "body not matched in 2s500ms",
                 "not done in 2s500ms",
             ]
         );

@@ -8,8 +8,7 @@ mod streams;
 mod tls;
 
 use std::net::SocketAddr;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;

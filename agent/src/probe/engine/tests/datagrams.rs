@@ -1,6 +1,9 @@
 //! UDP, DNS and Ping.
 
+use std::net::IpAddr;
+
 use serde_json::json;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
 use super::*;
@@ -63,6 +66,82 @@ async fn udp_says_that_nobody_listens() {
     let address = unused.local_addr().unwrap();
     drop(unused);
     assert_eq!(ask(udp("00", None), address).await, "UDP: refused");
+}
+
+#[tokio::test]
+async fn udp_takes_no_silence_of_a_host_that_cannot_be_reached() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: needs root, to say so as a router does");
+        return;
+    }
+    let ipv4 = unreachable([127, 0, 0, 1].into()).await;
+    assert_eq!(ask(udp("00", None), ipv4).await, "UDP: unreachable");
+    assert_eq!(ask(dns("."), ipv4).await, "DNS: unreachable");
+    let ipv6 = "::1".parse().unwrap();
+    if std::net::UdpSocket::bind((ipv6, 0)).is_ok() {
+        let ipv6 = unreachable(ipv6).await;
+        assert_eq!(ask(udp("00", None), ipv6).await, "UDP: unreachable");
+    }
+}
+
+/// An address of which whoever sends there hears that the host cannot be reached.
+async fn unreachable(address: IpAddr) -> SocketAddr {
+    let socket = UdpSocket::bind((address, 0)).await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let protocol = match address {
+        SocketAddr::V4(_) => Protocol::ICMPV4,
+        SocketAddr::V6(_) => Protocol::ICMPV6,
+    };
+    let raw = Socket::new(Domain::for_address(address), Type::RAW, Some(protocol)).unwrap();
+    tokio::spawn(async move {
+        while let Ok((_, from)) = socket.recv_from(&mut [0; 2048]).await {
+            let told = SocketAddr::new(from.ip(), 0);
+            let message = host_unreachable(from, address);
+            raw.send_to(&message, &told.into()).unwrap();
+        }
+    });
+    address
+}
+
+/// The ICMP message (RFC 792, RFC 4443 §3.1) that answers a datagram without payload.
+fn host_unreachable(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+    let mut message = match (from.ip(), to.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            let header = [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0];
+            [
+                &[3, 1, 0, 0, 0, 0, 0, 0][..],
+                &header,
+                &from.octets(),
+                &to.octets(),
+            ]
+            .concat()
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            let header = [0x60, 0, 0, 0, 0, 8, 17, 64];
+            [
+                &[1, 3, 0, 0, 0, 0, 0, 0][..],
+                &header,
+                &from.octets(),
+                &to.octets(),
+            ]
+            .concat()
+        }
+        (IpAddr::V4(_) | IpAddr::V6(_), _) => panic!("{from} and {to} are of two families"),
+    };
+    message.extend(from.port().to_be_bytes());
+    message.extend(to.port().to_be_bytes());
+    message.extend([0, 8, 0, 0]);
+    if from.is_ipv4() {
+        // The sum of RFC 1071; of ICMPv6 the kernel makes it.
+        let words = message
+            .chunks(2)
+            .map(|w| u32::from(w[0]) << 8 | u32::from(w[1]));
+        let sum: u32 = words.sum();
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+        message[2..4].copy_from_slice(&sum.to_be_bytes());
+    }
+    message
 }
 
 #[tokio::test]

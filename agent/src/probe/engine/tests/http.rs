@@ -146,7 +146,7 @@ async fn http_reads_chunks_and_bodies_that_end_with_the_connection() {
 }
 
 #[tokio::test]
-async fn http_looks_at_the_first_mebibyte_of_an_endless_body() {
+async fn http_looks_at_the_beginning_of_an_endless_body() {
     let address = server(|mut stream| async move {
         request(&mut stream).await;
         let head = b"HTTP/1.1 200 OK\r\n\r\nbegin";
@@ -154,14 +154,37 @@ async fn http_looks_at_the_first_mebibyte_of_an_endless_body() {
         while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
     })
     .await;
-    assert_eq!(
-        ask(http(json!({"bodyRegex": "^begin"})), address).await,
-        "ok"
+    // Of the first 1,048,576 bytes, by md5sum.
+    let digest = json!({"algorithm": "MD5", "value": "13ef507f577a39feb54440c930a7c174"});
+    for (more, said) in [
+        (json!({"bodyRegex": "^begin"}), "ok"),
+        (json!({"bodyRegex": "end"}), "HTTP: no match in the body"),
+        (json!({"bodyDigest": digest}), "ok"),
+        (json!({"bodyDigest": digest, "bodyRegex": "^begin"}), "ok"),
+    ] {
+        assert_eq!(ask(http(more), address).await, said);
+    }
+}
+
+#[tokio::test]
+async fn http_judges_nobody_whose_body_waits_for_others() {
+    let mut engines = Engines::new("/nowhere".into());
+    let mut probe = probe(http(json!({"bodyRegex": "^hello$"})));
+    probe.timeout = vipkeeper_crds::Duration::from_millis(200);
+    let target = Target::of(&probe, answering(OK).await);
+    let turns = (
+        engines.matchers.turn().await.unwrap(),
+        engines.matchers.turn().await.unwrap(),
     );
-    assert_eq!(
-        ask(http(json!({"bodyRegex": "end"})), address).await,
-        "HTTP: no match in the body"
-    );
+    let engine = engines.engine(target.shape());
+    let said = Engines::ask(engine, target, 1).await;
+    assert_eq!(said, Outcome::Unable(Lack::Matchers));
+    drop(turns);
+    probe.timeout = vipkeeper_crds::Duration::from_millis(LONG.as_millis() as u64);
+    let target = Target::of(&probe, answering(OK).await);
+    let engine = engines.engine(target.shape());
+    let said = Engines::ask(engine, target, 1).await;
+    assert_eq!(said, Outcome::Success { weight: None });
 }
 
 #[tokio::test]

@@ -142,6 +142,17 @@ async fn a_script_that_hangs_is_killed_with_all_that_it_started() {
 }
 
 #[tokio::test]
+async fn what_a_script_leaves_behind_is_killed() {
+    let sleep = format!("1000.{}", std::process::id());
+    let script = Script::new(&format!(
+        "#!/bin/sh\nsleep {sleep} &\nuntil grep -q {sleep} /proc/$!/cmdline; do :; done\nexit 0\n"
+    ));
+    assert_eq!(script.ask(false, LONG).await, "ok");
+    let sleeps = |(_, state, line): (_, char, String)| state != 'Z' && line.contains(&sleep);
+    until(|| (!processes().any(sleeps)).then_some(())).await;
+}
+
+#[tokio::test]
 async fn a_script_that_cannot_be_run_says_so() {
     let script = Script::new("#!/bin/sh\nexit 0\n");
     std::fs::remove_file(script.path("check")).unwrap();
@@ -168,7 +179,7 @@ async fn until<T>(what: impl Fn() -> Option<T>) -> T {
     }
 }
 
-/// Processes as id, group, state and command line.
+/// Processes as group, state and command line.
 fn processes() -> impl Iterator<Item = (i32, char, String)> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     entries.filter_map(|entry| {
