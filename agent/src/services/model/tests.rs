@@ -7,7 +7,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::slice;
 use std::time::Duration;
 
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
 use vipkeeper_compiler::Endpoints;
 use vipkeeper_crds::NodeCandidate;

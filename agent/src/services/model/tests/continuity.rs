@@ -3,7 +3,6 @@
 use std::slice;
 
 use serde_json::json;
-use vipkeeper_crds::NodeConfigSpec;
 
 use super::*;
 
