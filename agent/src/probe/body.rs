@@ -257,16 +257,25 @@ mod tests {
         assert_eq!(body.content.len(), MATCHED);
     }
 
-    #[tokio::test]
-    async fn a_match_does_not_hold_its_probes_thread_up() {
-        let wanted = wanted(None, Some("[ab][a-z]{100}[0-9]")).unwrap();
-        let mut body = wanted.begin().unwrap();
-        body.take(&vec![b'a'; MATCHED]);
-        let progress = Progress::default();
-        let mut judging = pin!(body.judge(&progress));
-        assert_eq!(judging.as_mut().now_or_never(), None, "it is away");
-        assert_eq!(progress.stage(), Stage::Matching);
-        assert_eq!(judging.await, Err(Failure::Regex.into()));
+    #[test]
+    fn a_match_does_not_hold_its_probes_thread_up() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (release, released) = std::sync::mpsc::channel::<()>();
+            // The only other thread is busy, so that no match is done before it is looked at.
+            let busy = tokio::task::spawn_blocking(move || released.recv());
+            let wanted = wanted(None, Some("ok")).unwrap();
+            let progress = Progress::default();
+            let mut judging = pin!(wanted.begin().unwrap().judge(&progress));
+            assert_eq!(judging.as_mut().now_or_never(), None, "it is away");
+            assert_eq!(progress.stage(), Stage::Matching);
+            release.send(()).unwrap();
+            assert_eq!(judging.await, Err(Failure::Regex.into()));
+            busy.await.unwrap().unwrap();
+        });
     }
 
     #[tokio::test]

@@ -159,7 +159,7 @@ pub struct HttpProbe {
     /// What the body must be, by its digest; the first 1 MiB is looked at. Default: anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_digest: Option<BodyDigest>,
-    /// A regular expression that must match somewhere in the first 1 MiB of the body, at most 1024 characters, with the
+    /// A regular expression that must match somewhere in the first 64 KiB of the body, at most 1024 characters, with the
     /// syntax of RE2. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
